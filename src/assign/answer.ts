@@ -1,0 +1,56 @@
+// What a caller is told: the bucket, and how it was found.
+
+import type { BucketRow } from '../store/engine.js';
+
+/** A bucket as it is answered. */
+export interface Bucket {
+  readonly kind: string;
+  readonly name: string;
+  /** Where it is reached, or null where it has no URL. */
+  readonly url: string | null;
+}
+
+/** `existing`: the object had its bucket already. `assigned`: this call has placed it. */
+export type Reason = 'existing' | 'assigned';
+
+/** One object per bucket and kind of answer: compare by identity, never change it. */
+export interface Answer {
+  readonly bucket: Bucket;
+  readonly reason: Reason;
+  /** True when the database was down and this is what was known before. */
+  readonly isStale: boolean;
+}
+
+/** The answers that a bucket can be in. */
+export interface BucketAnswers {
+  readonly existing: Answer;
+  readonly assigned: Answer;
+  readonly stale: Answer;
+}
+
+/** Hands out the same objects for the same bucket, so that a cache entry is no more than a pointer. */
+export class Answers {
+  readonly #kinds = new Map<string, Map<string, BucketAnswers>>();
+
+  /** The answers for a bucket as it was just read. */
+  of(kind: string, { bucket: name, url }: BucketRow): BucketAnswers {
+    let buckets = this.#kinds.get(kind);
+    if (!buckets) this.#kinds.set(kind, (buckets = new Map()));
+    const known = buckets.get(name);
+    if (known && known.existing.bucket.url === url) return known;
+
+    const bucket = { kind, name, url };
+    const answers = {
+      existing: { bucket, reason: 'existing', isStale: false },
+      assigned: { bucket, reason: 'assigned', isStale: false },
+      stale: { bucket, reason: 'existing', isStale: true },
+    } as const;
+    buckets.set(name, answers);
+    return answers;
+  }
+
+  /** The answers for a bucket as it was read last. */
+  last(kind: string, name: string): BucketAnswers | undefined {
+    return this.#kinds.get(kind)?.get(name);
+  }
+}

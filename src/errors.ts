@@ -1,0 +1,33 @@
+// The one error that Sharder throws on purpose. It knows nothing of HTTP: http/errors.ts has the
+// table from code to status.
+
+export type ErrorCode =
+  | 'settings' // a setting is wrong; the message names its key
+  | 'schema' // the database's schema is older or newer than this version, or not ours
+  | 'bad_request' // a request that cannot be understood
+  | 'bad_name' // a kind, bucket or object cannot be called that
+  | 'no_identity' // the request names no user
+  | 'bad_identity' // the request names a user in a way that is refused
+  | 'untrusted_peer' // the request comes from somebody who may not name a user
+  | 'unknown_route'
+  | 'wrong_method'
+  | 'unknown_kind'
+  | 'unknown_bucket'
+  | 'exists' // what was to be added is there already
+  | 'no_url' // a redirect was asked for, and the bucket has no URL
+  | 'no_room' // no active bucket has room for a new object
+  | 'overloaded' // the queue is full
+  | 'database_busy' // another writer did not let go in time
+  | 'database_full' // no space left for the database
+  | 'database_unavailable'; // cannot be reached, or is starting, stopping or read-only
+
+/** An expected failure: a `code` to decide on, a message for the person who has to act on it. */
+export class SharderError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'SharderError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,7 @@
+// What the package exports. Importing it starts nothing.
+
+export { Sharder, type SharderOptions } from './sharder.js';
+export type { Answer, Bucket, Reason } from './assign/answer.js';
+export { Database, openDatabase } from './store/database.js';
+export { declareKinds, type KindDeclaration } from './store/kinds.js';
+export { SharderError, type ErrorCode } from './errors.js';

@@ -1,0 +1,52 @@
+// What kinds, buckets and objects may be called. Checked at the door, before the database is asked.
+
+import { SharderError } from './errors.js';
+
+/** Longest name of a bucket or an object, in bytes of UTF-8. */
+export const MAX_NAME_BYTES = 256;
+
+/** A kind names a cookie and stands in a path, so it is a plain token of at most 63 characters. */
+export const KIND_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** A bucket is a cookie's value and a header's: the octets that RFC 6265 allows in one, but `%`. */
+export const BUCKET_PATTERN = /^[!#$&-+\--:<-[\]-~]{1,256}$/;
+
+// Control characters (the C0 and C1 sets and DEL) and lone surrogates, which UTF-8 cannot carry.
+const FORBIDDEN = /[\p{Cc}\p{Cs}]/u;
+
+/** Throws `bad_name` unless `name` can name an object: 1 to 256 bytes of clean text. */
+export function checkObjectName(name: string): void {
+  if (name === '') throw new SharderError('bad_name', 'the name is empty');
+  if (name.length > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    throw new SharderError(
+      'bad_name',
+      `the name has ${Buffer.byteLength(name)} bytes; at most ${MAX_NAME_BYTES} are allowed`,
+    );
+  }
+  if (FORBIDDEN.test(name)) {
+    throw new SharderError('bad_name', 'the name has a control character or is not valid Unicode');
+  }
+  if (name.trim() !== name) {
+    throw new SharderError('bad_name', 'the name begins or ends with white space');
+  }
+}
+
+/** Throws `bad_name` unless `kind` can name a kind. */
+export function checkKindName(kind: string): void {
+  if (!KIND_PATTERN.test(kind)) {
+    throw new SharderError(
+      'bad_name',
+      `${JSON.stringify(kind)} cannot name a kind: 1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or a digit`,
+    );
+  }
+}
+
+/** Throws `bad_name` unless `bucket` can name a bucket. */
+export function checkBucketName(bucket: string): void {
+  if (!BUCKET_PATTERN.test(bucket)) {
+    throw new SharderError(
+      'bad_name',
+      `${JSON.stringify(bucket)} cannot name a bucket: 1 to 256 visible ASCII characters but " % , ; \\`,
+    );
+  }
+}

@@ -1,0 +1,251 @@
+// Which bucket does this object live in? The verbs that everyone calls.
+
+import { Answers, type Answer } from './assign/answer.js';
+import { Batch } from './assign/batch.js';
+import { Cache, type Moment } from './assign/cache.js';
+import { pickEmptiest } from './assign/emptiest.js';
+import { SharderError } from './errors.js';
+import { checkKindName, checkObjectName } from './names.js';
+import type { Database } from './store/database.js';
+import type { AssignedRow, BucketRow, Engine, ObjectKey } from './store/engine.js';
+
+export interface SharderOptions {
+  /** How many answers are kept in memory, about 150 bytes each. */
+  readonly cacheSize?: number;
+  /** How many callers may wait for the database at once; the next is refused as `overloaded`. */
+  readonly queueLimit?: number;
+  /** The database can no longer be used, and why; or it can again. */
+  readonly onDown?: (why: unknown) => void;
+  readonly onUp?: () => void;
+  /** An assign transaction has committed: so many names of this kind, so long. */
+  readonly onAssigned?: (kind: string, names: number, seconds: number) => void;
+}
+
+export const DEFAULT_CACHE_SIZE = 200_000;
+export const DEFAULT_QUEUE_LIMIT = 10_000;
+
+// How many names go into one query or transaction at most.
+const BATCH_SIZE = 1_000;
+
+/**
+ * Assigns objects to buckets, each once and for ever, and tells where they are. One per process and
+ * database; any number of processes may share a PostgreSQL database.
+ */
+export class Sharder {
+  readonly database: Database;
+  readonly #engine: Engine;
+  readonly #cache: Cache;
+  readonly #queueLimit: number;
+  readonly #answers = new Answers();
+  readonly #lookups: Batch<BucketRow | undefined>;
+  readonly #assigns = new Map<string, Batch<AssignedRow>>();
+  #waiting = 0;
+  #cacheHits = 0;
+  #cacheMisses = 0;
+
+  private constructor(database: Database, engine: Engine, cache: Cache, queueLimit: number) {
+    this.database = database;
+    this.#engine = engine;
+    this.#cache = cache;
+    this.#queueLimit = queueLimit;
+    this.#lookups = new Batch((keys) => this.#lookUp(keys.map(parseKey)), {
+      maxSize: BATCH_SIZE,
+      joinRunning: false, // what it reads may be older than the question
+    });
+  }
+
+  /** Starts to assign on an open database; on PostgreSQL resolves once it hears of changes. */
+  static async start(database: Database, options: SharderOptions = {}): Promise<Sharder> {
+    const cache = new Cache(options.cacheSize ?? DEFAULT_CACHE_SIZE);
+    const engine = await database.startEngine({
+      dropped: (key) => {
+        cache.drop(key);
+      },
+      down: options.onDown ?? ignore,
+      up: options.onUp ?? ignore,
+      assigned: options.onAssigned ?? ignore,
+    });
+    return new Sharder(database, engine, cache, options.queueLimit ?? DEFAULT_QUEUE_LIMIT);
+  }
+
+  /**
+   * The object's bucket; if it has none, the emptiest active one, from now on. An object that is
+   * known is answered at once, without a promise.
+   *
+   * Throws or rejects with `bad_name`, `unknown_kind`, `no_room`, `overloaded`, or a `database_…`
+   * code; after any of them the object is where it was.
+   */
+  assign(kind: string, name: string): Answer | Promise<Answer> {
+    const generation = this.#engine.generation();
+    const cached = this.#cache.get(kind, name, generation);
+    if (cached) {
+      this.#cacheHits++;
+      return cached;
+    }
+    this.#cacheMisses++;
+    return (
+      this.#findNow(kind, name, generation) ??
+      this.#wait(() => this.#assign(kind, name), kind, name)
+    );
+  }
+
+  /** The object's bucket, or undefined if it has none. Never creates. Errors as for `assign`. */
+  async find(kind: string, name: string): Promise<Answer | undefined> {
+    const generation = this.#engine.generation();
+    const known = this.#cache.get(kind, name, generation) ?? this.#findNow(kind, name, generation);
+    if (known || 'atOnce' in this.#engine.lookup) return known;
+    return this.#wait(() => this.#findSoon(kind, name), kind, name);
+  }
+
+  /**
+   * What to answer for somebody who proves to be in `bucket` by other means, a signed cookie, while
+   * the database is down.
+   */
+  staleAnswer(kind: string, bucket: string): Answer {
+    const answers =
+      this.#answers.last(kind, bucket) ?? this.#answers.of(kind, { bucket, url: null });
+    return answers.stale;
+  }
+
+  /** Resolves when the database answers; rejects with why it does not. */
+  check(): Promise<void> {
+    return this.#engine.check();
+  }
+
+  /** For the metrics. */
+  get status() {
+    return {
+      isUp: this.#engine.isUp,
+      waiting: this.#waiting,
+      cacheHits: this.#cacheHits,
+      cacheMisses: this.#cacheMisses,
+      cached: this.#cache.size,
+    };
+  }
+
+  // Where a lookup takes microseconds it is made here and now.
+  #findNow(kind: string, name: string, generation: number): Answer | undefined {
+    checkKindName(kind);
+    checkObjectName(name);
+    const { lookup } = this.#engine;
+    if (!('atOnce' in lookup)) return undefined;
+    let row: BucketRow | undefined;
+    try {
+      row = lookup.atOnce(kind, name);
+    } catch (error) {
+      return this.#whatWasKnown(error, kind, name);
+    }
+    return row && this.#remember(kind, name, row, this.#cache.moment(generation));
+  }
+
+  async #findSoon(kind: string, name: string): Promise<Answer | undefined> {
+    const row = await this.#lookups.add(`${kind}/${name}`).promise;
+    return row && this.#answers.of(kind, row).existing;
+  }
+
+  async #assign(kind: string, name: string): Promise<Answer> {
+    if ('batched' in this.#engine.lookup) {
+      const known = await this.#findSoon(kind, name);
+      if (known) return known;
+    }
+    const { promise, joined } = this.#assignsOf(kind).add(name);
+    const row = await promise;
+    // Of all who waited for the same name, the first has caused the assignment.
+    return this.#answers.of(kind, row)[row.isNew && !joined ? 'assigned' : 'existing'];
+  }
+
+  // Every wait for the database goes through here: counted, and answered with what was known before
+  // if the database fails.
+  async #wait<T>(ask: () => Promise<T>, kind: string, name: string): Promise<T | Answer> {
+    if (this.#waiting >= this.#queueLimit) {
+      throw new SharderError(
+        'overloaded',
+        `${this.#waiting} requests are waiting for the database already; try again`,
+      );
+    }
+    this.#waiting++;
+    try {
+      return await ask();
+    } catch (error) {
+      return this.#whatWasKnown(error, kind, name);
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  #whatWasKnown(error: unknown, kind: string, name: string): Answer {
+    if (error instanceof SharderError && error.code.startsWith('database_')) {
+      const known = this.#cache.getStale(kind, name);
+      if (known) return this.staleAnswer(kind, known.bucket.name);
+    }
+    throw error;
+  }
+
+  // One query for all the names that have gathered.
+  async #lookUp(keys: readonly ObjectKey[]): Promise<(BucketRow | undefined)[]> {
+    const { lookup } = this.#engine;
+    if (!('batched' in lookup)) return [];
+    const moment = this.#cache.moment(this.#engine.generation());
+    const rows = await lookup.batched(keys);
+    keys.forEach(({ kind, name }, i) => {
+      const row = rows[i];
+      if (row) this.#remember(kind, name, row, moment);
+    });
+    return rows;
+  }
+
+  #assignsOf(kind: string): Batch<AssignedRow> {
+    let batch = this.#assigns.get(kind);
+    if (!batch) {
+      batch = new Batch<AssignedRow>((names) => this.#assignAll(kind, names), {
+        maxSize: BATCH_SIZE,
+        joinRunning: true,
+      });
+      this.#assigns.set(kind, batch);
+    }
+    return batch;
+  }
+
+  // One transaction for all the names of a kind that have gathered.
+  async #assignAll(
+    kind: string,
+    names: readonly string[],
+  ): Promise<(AssignedRow | SharderError)[]> {
+    const moment = this.#cache.moment(this.#engine.generation());
+    try {
+      const rows = await this.#engine.assign(kind, names, pickEmptiest);
+      return rows.map((row, i) => {
+        if (!row) return noRoom(kind);
+        this.#remember(kind, names[i] ?? '', row, moment);
+        return row;
+      });
+    } catch (error) {
+      // A kind that is not there leaves nothing behind.
+      if (error instanceof SharderError && error.code === 'unknown_kind')
+        this.#assigns.delete(kind);
+      throw error;
+    }
+  }
+
+  #remember(kind: string, name: string, row: BucketRow, moment: Moment): Answer {
+    const answer = this.#answers.of(kind, row).existing;
+    this.#cache.set(kind, name, answer, moment);
+    return answer;
+  }
+}
+
+function noRoom(kind: string): SharderError {
+  return new SharderError(
+    'no_room',
+    `no active bucket of kind ${kind} has room for a new object: add one (sharder bucket add), or raise a capacity`,
+  );
+}
+
+function parseKey(key: string): ObjectKey {
+  const slash = key.indexOf('/');
+  return { kind: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+function ignore(): void {
+  // Nobody listens.
+}

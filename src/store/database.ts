@@ -1,0 +1,182 @@
+// Opens a database by its URL. Everything that is not `find` or `assign` works through here.
+
+import { mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Database as SqliteConnection } from 'better-sqlite3';
+import createKnex, { type Knex } from 'knex';
+import { SharderError } from '../errors.js';
+import type { Engine, EngineEvents } from './engine.js';
+import { migrate, refuseNewer, schemaState, type EngineName } from './migrate.js';
+import { explainPostgresError, isConflict, PostgresEngine } from './postgres.js';
+import { retry } from './retry.js';
+import { explainSqliteError, isBusy, SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
+
+/** An open database. Close it when done. */
+export class Database {
+  readonly engineName: EngineName;
+  /** The URL without its password, for people. */
+  readonly location: string;
+  /** The query builder, for what `read` and `write` below do not cover. */
+  readonly knex: Knex;
+  #engine: Engine | undefined;
+
+  /** Use `openDatabase`. */
+  constructor(engineName: EngineName, location: string, knex: Knex) {
+    this.engineName = engineName;
+    this.location = location;
+    this.knex = knex;
+  }
+
+  /** Runs statements that read. Tried again while another writer is in the way. */
+  read<T>(work: (knex: Knex) => Promise<T>): Promise<T> {
+    return this.#run(() => work(this.knex));
+  }
+
+  /**
+   * Runs `work` in one transaction, and again from the start when another writer got in its way; so
+   * it must do nothing but write to `trx`. Its first statement takes the kind's lock.
+   */
+  write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+    return this.#run(() => this.knex.transaction(work));
+  }
+
+  /** Applies pending migrations and resolves with their names. Throws `schema` for a newer one. */
+  migrate(): Promise<string[]> {
+    return this.write((trx) => migrate(trx, this.engineName));
+  }
+
+  /** Throws `schema` unless the schema is exactly this version's. */
+  async checkSchema(): Promise<void> {
+    const state = await this.read((knex) => schemaState(knex, this.engineName));
+    refuseNewer(state);
+    if (state.pending.length > 0) {
+      throw new SharderError(
+        'schema',
+        `the database lacks ${state.pending.join(', ')}: type \`sharder migrate\` first`,
+      );
+    }
+  }
+
+  /** Starts the engine that assigns; a database has one. It tells `events` what it hears. */
+  async startEngine(events: EngineEvents): Promise<Engine> {
+    if (this.#engine) throw new Error('this database has an engine already');
+    if (this.engineName === 'sqlite') {
+      const client = this.knex.client as Knex.Client;
+      const connection = (await client.acquireConnection()) as SqliteConnection;
+      const engine = new SqliteEngine(connection, events, () => {
+        client.releaseConnection(connection);
+      });
+      this.#engine = engine;
+    } else {
+      const engine = new PostgresEngine(this.knex, events);
+      this.#engine = engine;
+      await this.#run(() => engine.start());
+    }
+    return this.#engine;
+  }
+
+  async close(): Promise<void> {
+    await this.#engine?.close();
+    await this.knex.destroy();
+  }
+
+  async #run<T>(work: () => Promise<T>): Promise<T> {
+    const [isTransient, explain] =
+      this.engineName === 'sqlite'
+        ? [isBusy, explainSqliteError]
+        : [isConflict, explainPostgresError];
+    try {
+      return await retry(work, isTransient);
+    } catch (error) {
+      throw explain(error);
+    }
+  }
+}
+
+/**
+ * Opens the database that `url` names: `sqlite:FILE` (made when it is not there) or
+ * `postgres://user:password@host:port/database`. Brings its schema up to date, unless `migrate` is
+ * false: then a schema of another version is refused. Throws `settings` for a URL of another form,
+ * `schema`, or `database_unavailable`.
+ */
+export async function openDatabase(
+  url: string,
+  { migrate = true }: { migrate?: boolean } = {},
+): Promise<Database> {
+  const database = connect(url);
+  try {
+    if (migrate) await database.migrate();
+    else await database.checkSchema();
+    return database;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+function connect(url: string): Database {
+  if (/^postgres(ql)?:\/\//.test(url)) return connectPostgres(url);
+  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length));
+  throw new SharderError(
+    'settings',
+    `database: ${JSON.stringify(withoutPassword(url))} is not a database URL; write sqlite:FILE or postgres://user:password@host:port/database`,
+  );
+}
+
+function connectSqlite(file: string): Database {
+  if (file === '' || file.startsWith('//') || file.startsWith(':') || file.includes('?')) {
+    throw new SharderError(
+      'settings',
+      `database: "sqlite:${file}" names no file; write sqlite:sharder.db, or sqlite:/var/lib/sharder/sharder.db`,
+    );
+  }
+  const path = resolve(file);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw new SharderError('settings', `database: the directory of ${path} cannot be made`, {
+      cause: error,
+    });
+  }
+  const knex = createKnex({
+    client: 'better-sqlite3',
+    connection: { filename: path },
+    useNullAsDefault: true,
+    pool: {
+      min: 0,
+      max: 2, // one for the engine, one for everything else
+      afterCreate: (connection: SqliteConnection, done: (error?: unknown) => void) => {
+        try {
+          for (const pragma of SQLITE_PRAGMAS) connection.pragma(pragma);
+          done();
+        } catch (error) {
+          done(error);
+        }
+      },
+    },
+  });
+  return new Database('sqlite', `sqlite:${file}`, knex);
+}
+
+function connectPostgres(url: string): Database {
+  const knex = createKnex({
+    client: 'pg',
+    connection: {
+      connectionString: url,
+      application_name: 'sharder',
+      keepAlive: true,
+      connectionTimeoutMillis: 3_000,
+      statement_timeout: 5_000,
+      // Later than the server's own, so that it is hit only when the server is not there.
+      query_timeout: 6_000,
+    },
+    acquireConnectionTimeout: 5_000,
+    pool: { min: 0, max: 8 },
+  });
+  return new Database('postgres', withoutPassword(url), knex);
+}
+
+/** A URL as it may be shown: its password, and what stands behind a `?`, left out. */
+export function withoutPassword(url: string): string {
+  return url.replace(/\?.*$/s, '').replace(/^([a-z0-9+]+:\/\/[^:@/]*):.*@/is, '$1@');
+}

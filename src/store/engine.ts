@@ -1,0 +1,82 @@
+// What assignment asks of a database: sqlite.ts and postgres.ts each answer by hand, on the driver
+// that knex opened.
+
+/** A bucket as an answer needs it. `url` is null where the bucket has none. */
+export interface BucketRow {
+  readonly bucket: string;
+  readonly url: string | null;
+}
+
+/** An object, by name. */
+export interface ObjectKey {
+  readonly kind: string;
+  readonly name: string;
+}
+
+/** What became of one name: it was there already, or it was placed now. */
+export interface AssignedRow extends BucketRow {
+  readonly isNew: boolean;
+}
+
+/** An active bucket, as the pick needs it. */
+export interface Candidate {
+  readonly name: string;
+  /** ≥ 1; a bucket of weight 2 takes twice as many objects as one of weight 1. */
+  readonly weight: number;
+  /** How many objects it may hold, or null for no limit. */
+  readonly capacity: number | null;
+  readonly members: number;
+}
+
+/** Chooses buckets for `count` new objects, in order; fewer when the room runs out. */
+export type Pick = (candidates: readonly Candidate[], count: number) => string[];
+
+/** What an engine tells of what it hears. */
+export interface EngineEvents {
+  /** Somebody changed this object: its answer no longer holds. */
+  dropped(key: ObjectKey): void;
+  /** The database can no longer be used, or can again. */
+  down(why: unknown): void;
+  up(): void;
+  /** An assign transaction ended well: so many names, so long. */
+  assigned(kind: string, names: number, seconds: number): void;
+}
+
+/** One lookup for one object, at once; or one query for many. Neither creates anything. */
+export type Lookup =
+  | { readonly atOnce: (kind: string, name: string) => BucketRow | undefined }
+  | { readonly batched: (keys: readonly ObjectKey[]) => Promise<(BucketRow | undefined)[]> };
+
+/** `find` and `assign` on one database, and whether what was found still holds. */
+export interface Engine {
+  readonly lookup: Lookup;
+
+  /** False while the database cannot be used. It is tried again by itself. */
+  readonly isUp: boolean;
+
+  /**
+   * A number that changes when answers which were found earlier are no longer to be trusted, or
+   * `DEAF` while the engine cannot hear of changes: then none is.
+   */
+  generation(): number;
+
+  /**
+   * One transaction under the kind's lock: looks the names up once more, places those that are
+   * still new, and commits durably before it answers. Null stands for a name for which there was
+   * no room. Rejects with `unknown_kind`, `database_unavailable`, `database_busy` or
+   * `database_full`; then nothing was stored, unless the connection broke during the commit.
+   */
+  assign(
+    kind: string,
+    names: readonly string[],
+    pick: Pick,
+  ): Promise<readonly (AssignedRow | null)[]>;
+
+  /** Resolves when the database answers; rejects with why it does not. */
+  check(): Promise<void>;
+
+  close(): Promise<void>;
+}
+
+/** The generation of an engine that cannot hear of changes. */
+export const DEAF = -1;

@@ -1,0 +1,91 @@
+// Brings a database's schema to this version's: the numbered files of schema/, applied by knex's
+// migrator inside one transaction of ours, so that a crash leaves the schema as it was.
+
+import { readdir, readFile } from 'node:fs/promises';
+import type { Database as SqliteConnection } from 'better-sqlite3';
+import type { Knex } from 'knex';
+import { SharderError } from '../errors.js';
+
+export type EngineName = 'sqlite' | 'postgres';
+
+const SCHEMA = new URL('../../schema/', import.meta.url);
+const TABLE = 'schema_migration';
+// Any number that no other program locks by: the bytes of "sharder" as one.
+const ADVISORY_LOCK = 0x73686172646572n;
+
+/** What separates a database's schema from this version's. */
+export interface SchemaState {
+  /** Migrations of this version that the database does not have, oldest first. */
+  readonly pending: readonly string[];
+  /** Migrations of the database that this version does not have. */
+  readonly unknown: readonly string[];
+}
+
+/** Reads which migrations a database has. Writes nothing. */
+export async function schemaState(knex: Knex, engine: EngineName): Promise<SchemaState> {
+  const ours = await migrationNames(engine);
+  const theirs = (await knex.schema.hasTable(TABLE))
+    ? await knex(TABLE).orderBy('id').pluck<string[]>('name')
+    : [];
+  return {
+    pending: ours.filter((name) => !theirs.includes(name)),
+    unknown: theirs.filter((name) => !ours.includes(name)),
+  };
+}
+
+/**
+ * Applies what is pending and resolves with its names. Any number of processes may do so at once:
+ * one applies, the others wait and find nothing to do. Throws `schema` when the database's schema
+ * is newer than this version; nothing is changed then.
+ */
+export async function migrate(trx: Knex.Transaction, engine: EngineName): Promise<string[]> {
+  if (engine === 'postgres') {
+    await trx.raw('select pg_advisory_xact_lock(?)', [ADVISORY_LOCK.toString()]);
+    await trx.raw('set local statement_timeout = 0');
+  }
+  refuseNewer(await schemaState(trx, engine));
+  const [, applied] = (await trx.migrate.latest({
+    tableName: TABLE,
+    migrationSource: source(engine),
+  })) as [batch: number, names: string[]];
+  return applied;
+}
+
+/** Throws `schema` when the database was written by a newer version than this one. */
+export function refuseNewer({ unknown }: SchemaState): void {
+  if (unknown.length === 0) return;
+  throw new SharderError(
+    'schema',
+    `the database was made by a newer version of sharder (it has ${unknown.join(', ')}): start that version, or restore the backup from before it`,
+  );
+}
+
+async function migrationNames(engine: EngineName): Promise<string[]> {
+  const files = await readdir(new URL(`${engine}/`, SCHEMA));
+  return files
+    .filter((file) => /^\d{4}_.*\.sql$/.test(file))
+    .map((file) => file.slice(0, -'.sql'.length))
+    .sort();
+}
+
+// Knex would record file names with their extension and run JavaScript; ours are plain SQL, and
+// their names are the same on both engines.
+function source(engine: EngineName): Knex.MigrationSource<string> {
+  return {
+    getMigrations: () => migrationNames(engine),
+    getMigrationName: (name) => name,
+    getMigration: async (name) => {
+      const sql = await readFile(new URL(`${engine}/${name}.sql`, SCHEMA), 'utf8');
+      return { up: (knex) => runScript(knex, sql), down: () => Promise.resolve() };
+    },
+  };
+}
+
+// Neither driver takes a script of several statements through knex's bindings.
+async function runScript(knex: Knex, sql: string): Promise<void> {
+  const client = knex.client as Knex.Client;
+  const connection = (await client.acquireConnection()) as
+    SqliteConnection | { query(sql: string): Promise<unknown> };
+  if ('exec' in connection) connection.exec(sql);
+  else await connection.query(sql);
+}

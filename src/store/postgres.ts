@@ -1,0 +1,293 @@
+// The two verbs on PostgreSQL: named statements on connections of knex's pool. `find` takes one
+// round trip for any number of names, `assign` four.
+
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+import { SharderError } from '../errors.js';
+import type {
+  AssignedRow,
+  BucketRow,
+  Candidate,
+  Engine,
+  EngineEvents,
+  ObjectKey,
+  Pick,
+} from './engine.js';
+import { unknownKind } from './kinds.js';
+import { Listener } from './listener.js';
+import { retry } from './retry.js';
+
+// Not `name = any($2)`: that is planned as a sequential scan on tables of some sizes. The lateral
+// join with its limit keeps to the unique index at any size, with or without statistics.
+const FOUND = `
+  select s.bucket, b.url from shard s
+  join bucket b on b.kind = s.kind and b.name = s.bucket
+  where s.kind = n.kind and s.name = n.name limit 1`;
+
+const FIND = {
+  name: 'sharder_find',
+  rowMode: 'array',
+  text: `
+    select n.i::int, f.bucket, f.url
+    from unnest($1::text[], $2::text[]) with ordinality as n (kind, name, i)
+    cross join lateral (${FOUND}) f`,
+} as const;
+
+const READ = {
+  name: 'sharder_read',
+  text: `
+    select
+      (select json_agg(json_build_object('i', n.i, 'bucket', f.bucket, 'url', f.url))
+        from unnest($2::text[]) with ordinality as names (name, i)
+        cross join lateral (select $1::text as kind, names.name, names.i) n
+        cross join lateral (${FOUND}) f) as found,
+      (select json_agg(json_build_object('name', name, 'url', url, 'weight', weight,
+          'capacity', capacity, 'members', members))
+        from bucket where kind = $1 and state = 'active'
+          and (capacity is null or members < capacity)) as candidates`,
+} as const;
+
+const INSERT = {
+  name: 'sharder_insert',
+  text: `
+    insert into shard (kind, bucket, name)
+    select $1, bucket, name from unnest($2::text[], $3::text[]) as placed (bucket, name)`,
+} as const;
+
+interface ReadRow {
+  readonly found: ({ i: number } & BucketRow)[] | null;
+  readonly candidates: (Candidate & { url: string | null })[] | null;
+}
+
+export class PostgresEngine implements Engine {
+  readonly lookup = { batched: this.#find.bind(this) };
+  readonly #knex: Knex;
+  readonly #listener: Listener;
+  readonly #events: EngineEvents;
+  #isUp = true;
+
+  constructor(pool: Knex, events: EngineEvents) {
+    this.#knex = pool;
+    this.#events = events;
+    this.#listener = new Listener(pool, {
+      dropped: (key) => {
+        events.dropped(key);
+      },
+      alive: () => {
+        if (this.#isUp) return;
+        this.#isUp = true;
+        events.up();
+      },
+      lost: (why) => {
+        this.#setDown(why);
+      },
+    });
+  }
+
+  /** Begins to hear of changes; resolves when it does. */
+  start(): Promise<void> {
+    return this.#listener.start();
+  }
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  generation(): number {
+    return this.#listener.generation;
+  }
+
+  async assign(kind: string, names: readonly string[], pick: Pick) {
+    const started = performance.now();
+    const rows = await this.#use((client) => assign(client, kind, names, pick));
+    this.#events.assigned(kind, names.length, (performance.now() - started) / 1000);
+    return rows;
+  }
+
+  async check(): Promise<void> {
+    await this.#use((client) => client.query('select 1'));
+  }
+
+  close(): Promise<void> {
+    return this.#listener.stop();
+  }
+
+  #find(keys: readonly ObjectKey[]): Promise<(BucketRow | undefined)[]> {
+    const values = [keys.map(({ kind }) => kind), keys.map(({ name }) => name)];
+    return this.#use(async (client) => {
+      const found = new Array<BucketRow | undefined>(keys.length);
+      const { rows } = await client.query<[i: number, bucket: string, url: string | null]>({
+        ...FIND,
+        values,
+      });
+      for (const [i, bucket, url] of rows) found[i - 1] = { bucket, url };
+      return found;
+    });
+  }
+
+  // Calls `work` with a connection of the pool: again when another transaction stood in the way,
+  // and once more on a fresh connection when the first broke, for the pool's may all be dead after
+  // the database was restarted. `work` must be safe to repeat.
+  async #use<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    if (!this.#isUp) throw unavailable();
+    let mayBreak = true;
+    try {
+      return await retry(
+        () => this.#withClient(work),
+        (error) => {
+          if (isConflict(error) || isUniqueViolation(error)) return true;
+          const again = mayBreak && isTrouble(error);
+          mayBreak = false;
+          return again;
+        },
+      );
+    } catch (error) {
+      const explained = explainPostgresError(error);
+      if (explained instanceof SharderError && explained.code === 'database_unavailable') {
+        this.#setDown(error);
+        this.#listener.ping();
+      }
+      throw explained;
+    }
+  }
+
+  async #withClient<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const pool = this.#knex.client as Knex.Client;
+    const client = (await pool.acquireConnection()) as pg.Client & { __knex__disposed?: unknown };
+    try {
+      return await work(client);
+    } catch (error) {
+      if (error instanceof SharderError) throw error;
+      if (isServerError(error) && !isTrouble(error)) {
+        await client.query('rollback').catch((failure: unknown) => {
+          client.__knex__disposed = failure;
+        });
+        throw error;
+      }
+      // The pool closes a connection that has this mark, and opens another.
+      client.__knex__disposed = error;
+      throw error;
+    } finally {
+      await pool.releaseConnection(client);
+    }
+  }
+
+  #setDown(why: unknown): void {
+    if (!this.#isUp) return;
+    this.#isUp = false;
+    this.#events.down(why);
+  }
+}
+
+// The kind's lock first: whoever holds it reads what all before it committed, for each statement
+// of a READ COMMITTED transaction sees the table anew.
+async function assign(
+  client: pg.Client,
+  kind: string,
+  names: readonly string[],
+  pick: Pick,
+): Promise<(AssignedRow | null)[]> {
+  const lock = (await client.query(
+    `begin isolation level read committed;
+     update kind set version = version + 1 where name = ${client.escapeLiteral(kind)}`,
+  )) as unknown as pg.QueryResult[];
+  if (lock[1]?.rowCount !== 1) {
+    await client.query('rollback');
+    throw unknownKind(kind);
+  }
+
+  const read = await client.query<ReadRow>({ ...READ, values: [kind, names] });
+  const { found, candidates } = read.rows[0] ?? { found: null, candidates: null };
+  const rows = new Array<AssignedRow | null>(names.length).fill(null);
+  for (const { i, bucket, url } of found ?? []) rows[i - 1] = { bucket, url, isNew: false };
+  const fresh = names.map((_, i) => i).filter((i) => rows[i] === null);
+
+  const open = candidates ?? [];
+  const urls = new Map(open.map(({ name, url }) => [name, url]));
+  const picks = pick(open, fresh.length);
+  if (picks.length === 0) {
+    await client.query('rollback');
+    return rows;
+  }
+  const placed = fresh.slice(0, picks.length);
+  placed.forEach((at, i) => {
+    const bucket = picks[i] ?? '';
+    rows[at] = { bucket, url: urls.get(bucket) ?? null, isNew: true };
+  });
+  await client.query({ ...INSERT, values: [kind, picks, placed.map((at) => names[at])] });
+  await client.query('commit');
+  return rows;
+}
+
+/** The error as a SharderError when it is one of the database's troubles; itself otherwise. */
+export function explainPostgresError(error: unknown): unknown {
+  if (isTrouble(error)) return unavailable(error);
+  if (!isServerError(error)) return error;
+  const { code = '' } = error;
+  if (code.startsWith('53')) {
+    return new SharderError(
+      'database_full',
+      'the database server has run out of disk or memory: make room, nothing was stored or lost',
+      { cause: error },
+    );
+  }
+  if (BUSY.has(code) || isConflict(error)) {
+    return new SharderError(
+      'database_busy',
+      'the database is busy: another transaction has held a lock for seconds; try again',
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+function unavailable(cause?: unknown): SharderError {
+  return new SharderError('database_unavailable', 'the database cannot be reached; try again', {
+    cause,
+  });
+}
+
+// PostgreSQL, appendix A: error codes.
+const BUSY = new Set([
+  '55P03', // lock_not_available
+  '57014', // query_canceled, by statement_timeout
+]);
+const CONFLICT = new Set([
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+]);
+const TROUBLE = new Set([
+  '25006', // read_only_sql_transaction: a standby, or a failover under way
+  '53300', // too_many_connections
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '57P05', // idle_session_timeout
+]);
+
+/** True for an error that the same transaction, begun again, will not meet. */
+export function isConflict(error: unknown): boolean {
+  return isServerError(error) && CONFLICT.has(error.code ?? '');
+}
+
+// Somebody who does not take the kind's lock inserted one of the names meanwhile.
+function isUniqueViolation(error: unknown): boolean {
+  return isServerError(error) && error.code === '23505';
+}
+
+function isTrouble(error: unknown): boolean {
+  if (!isServerError(error)) return isConnectionError(error);
+  return TROUBLE.has(error.code ?? '') || (error.code ?? '').startsWith('08');
+}
+
+// What the server said has a SQLSTATE.
+function isServerError(error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError;
+}
+
+// A connection that cannot be opened, breaks or falls silent is a plain Error of the driver's or the
+// pool's, most often without a code; a mistake of ours would be a TypeError or the like.
+function isConnectionError(error: unknown): boolean {
+  if (error instanceof AggregateError || error instanceof knex.KnexTimeoutError) return true;
+  return error instanceof Error && Object.getPrototypeOf(error) === Error.prototype;
+}
