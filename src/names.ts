@@ -2,6 +2,9 @@
 
 import { SharderError } from './errors.js';
 
+/** The kind of a request or a command that names none. */
+export const DEFAULT_KIND = 'hub';
+
 /** Longest name of a bucket or an object, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 256;
 

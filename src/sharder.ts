@@ -1,12 +1,14 @@
 // Which bucket does this object live in? The verbs that everyone calls.
 
+import { EventEmitter } from 'node:events';
 import { Answers, type Answer } from './assign/answer.js';
 import { Batch } from './assign/batch.js';
 import { Cache, type Moment } from './assign/cache.js';
 import { pickEmptiest } from './assign/emptiest.js';
 import { SharderError } from './errors.js';
-import { checkKindName, checkObjectName } from './names.js';
+import { checkObjectName, KIND_PATTERN } from './names.js';
 import type { Database } from './store/database.js';
+import { unknownKind } from './store/kinds.js';
 import type { AssignedRow, BucketRow, Engine, ObjectKey } from './store/engine.js';
 
 export interface SharderOptions {
@@ -14,11 +16,15 @@ export interface SharderOptions {
   readonly cacheSize?: number;
   /** How many callers may wait for the database at once; the next is refused as `overloaded`. */
   readonly queueLimit?: number;
-  /** The database can no longer be used, and why; or it can again. */
-  readonly onDown?: (why: unknown) => void;
-  readonly onUp?: () => void;
-  /** An assign transaction has committed: so many names of this kind, so long. */
-  readonly onAssigned?: (kind: string, names: number, seconds: number) => void;
+}
+
+export interface SharderEvents {
+  /** The database can no longer be used, and why. */
+  down: [why: unknown];
+  /** The database can be used again. */
+  up: [];
+  /** An assign transaction has ended well: so many names of this kind, so long. */
+  batch: [kind: string, names: number, seconds: number];
 }
 
 export const DEFAULT_CACHE_SIZE = 200_000;
@@ -31,7 +37,7 @@ const BATCH_SIZE = 1_000;
  * Assigns objects to buckets, each once and for ever, and tells where they are. One per process and
  * database; any number of processes may share a PostgreSQL database.
  */
-export class Sharder {
+export class Sharder extends EventEmitter<SharderEvents> {
   readonly database: Database;
   readonly #engine: Engine;
   readonly #cache: Cache;
@@ -43,29 +49,30 @@ export class Sharder {
   #cacheHits = 0;
   #cacheMisses = 0;
 
-  private constructor(database: Database, engine: Engine, cache: Cache, queueLimit: number) {
+  private constructor(database: Database, options: SharderOptions) {
+    super();
     this.database = database;
-    this.#engine = engine;
-    this.#cache = cache;
-    this.#queueLimit = queueLimit;
+    this.#cache = new Cache(options.cacheSize ?? DEFAULT_CACHE_SIZE);
+    this.#queueLimit = options.queueLimit ?? DEFAULT_QUEUE_LIMIT;
     this.#lookups = new Batch((keys) => this.#lookUp(keys.map(parseKey)), {
       maxSize: BATCH_SIZE,
       joinRunning: false, // what it reads may be older than the question
+    });
+    this.#engine = database.createEngine({
+      dropped: (key) => {
+        this.#cache.drop(key);
+      },
+      down: (why) => this.emit('down', why),
+      up: () => this.emit('up'),
+      assigned: (kind, names, seconds) => this.emit('batch', kind, names, seconds),
     });
   }
 
   /** Starts to assign on an open database; on PostgreSQL resolves once it hears of changes. */
   static async start(database: Database, options: SharderOptions = {}): Promise<Sharder> {
-    const cache = new Cache(options.cacheSize ?? DEFAULT_CACHE_SIZE);
-    const engine = await database.startEngine({
-      dropped: (key) => {
-        cache.drop(key);
-      },
-      down: options.onDown ?? ignore,
-      up: options.onUp ?? ignore,
-      assigned: options.onAssigned ?? ignore,
-    });
-    return new Sharder(database, engine, cache, options.queueLimit ?? DEFAULT_QUEUE_LIMIT);
+    const sharder = new Sharder(database, options);
+    await sharder.#engine.start();
+    return sharder;
   }
 
   /**
@@ -125,7 +132,7 @@ export class Sharder {
 
   // Where a lookup takes microseconds it is made here and now.
   #findNow(kind: string, name: string, generation: number): Answer | undefined {
-    checkKindName(kind);
+    if (!KIND_PATTERN.test(kind)) throw unknownKind(kind);
     checkObjectName(name);
     const { lookup } = this.#engine;
     if (!('atOnce' in lookup)) return undefined;
@@ -244,8 +251,4 @@ function noRoom(kind: string): SharderError {
 function parseKey(key: string): ObjectKey {
   const slash = key.indexOf('/');
   return { kind: key.slice(0, slash), name: key.slice(slash + 1) };
-}
-
-function ignore(): void {
-  // Nobody listens.
 }

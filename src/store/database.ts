@@ -18,6 +18,8 @@ export class Database {
   readonly location: string;
   /** The query builder, for what `read` and `write` below do not cover. */
   readonly knex: Knex;
+  /** The migrations that opening it has applied. */
+  applied: readonly string[] = [];
   #engine: Engine | undefined;
 
   /** Use `openDatabase`. */
@@ -40,9 +42,9 @@ export class Database {
     return this.#run(() => this.knex.transaction(work));
   }
 
-  /** Applies pending migrations and resolves with their names. Throws `schema` for a newer one. */
-  migrate(): Promise<string[]> {
-    return this.write((trx) => migrate(trx, this.engineName));
+  /** Applies pending migrations. Throws `schema` for a newer schema. */
+  async migrate(): Promise<void> {
+    this.applied = await this.write((trx) => migrate(trx, this.engineName));
   }
 
   /** Throws `schema` unless the schema is exactly this version's. */
@@ -57,21 +59,13 @@ export class Database {
     }
   }
 
-  /** Starts the engine that assigns; a database has one. It tells `events` what it hears. */
-  async startEngine(events: EngineEvents): Promise<Engine> {
+  /** Makes the engine that assigns; a database has one. It tells `events` what it hears. */
+  createEngine(events: EngineEvents): Engine {
     if (this.#engine) throw new Error('this database has an engine already');
-    if (this.engineName === 'sqlite') {
-      const client = this.knex.client as Knex.Client;
-      const connection = (await client.acquireConnection()) as SqliteConnection;
-      const engine = new SqliteEngine(connection, events, () => {
-        client.releaseConnection(connection);
-      });
-      this.#engine = engine;
-    } else {
-      const engine = new PostgresEngine(this.knex, events);
-      this.#engine = engine;
-      await this.#run(() => engine.start());
-    }
+    this.#engine =
+      this.engineName === 'sqlite'
+        ? new SqliteEngine(this.knex, events)
+        : new PostgresEngine(this.knex, events);
     return this.#engine;
   }
 

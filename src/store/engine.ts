@@ -34,12 +34,12 @@ export type Pick = (candidates: readonly Candidate[], count: number) => string[]
 /** What an engine tells of what it hears. */
 export interface EngineEvents {
   /** Somebody changed this object: its answer no longer holds. */
-  dropped(key: ObjectKey): void;
+  readonly dropped: (key: ObjectKey) => void;
   /** The database can no longer be used, or can again. */
-  down(why: unknown): void;
-  up(): void;
+  readonly down: (why: unknown) => void;
+  readonly up: () => void;
   /** An assign transaction ended well: so many names, so long. */
-  assigned(kind: string, names: number, seconds: number): void;
+  readonly assigned: (kind: string, names: number, seconds: number) => void;
 }
 
 /** One lookup for one object, at once; or one query for many. Neither creates anything. */
@@ -49,6 +49,9 @@ export type Lookup =
 
 /** `find` and `assign` on one database, and whether what was found still holds. */
 export interface Engine {
+  /** Connects; until it has resolved nothing else may be called. */
+  start(): Promise<void>;
+
   readonly lookup: Lookup;
 
   /** False while the database cannot be used. It is tried again by itself. */

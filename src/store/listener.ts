@@ -13,11 +13,11 @@ const HELLO_TIMEOUT_MS = 5_000;
 const LONGEST_RECONNECT_WAIT_MS = 1_000;
 
 export interface ListenerEvents {
-  dropped(key: ObjectKey): void;
+  readonly dropped: (key: ObjectKey) => void;
   /** The database answered on this connection. */
-  alive(): void;
+  readonly alive: () => void;
   /** The connection broke, or could not be opened again. */
-  lost(why: unknown): void;
+  readonly lost: (why: unknown) => void;
 }
 
 export class Listener {

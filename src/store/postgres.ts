@@ -70,9 +70,7 @@ export class PostgresEngine implements Engine {
     this.#knex = pool;
     this.#events = events;
     this.#listener = new Listener(pool, {
-      dropped: (key) => {
-        events.dropped(key);
-      },
+      dropped: events.dropped,
       alive: () => {
         if (this.#isUp) return;
         this.#isUp = true;
@@ -85,8 +83,12 @@ export class PostgresEngine implements Engine {
   }
 
   /** Begins to hear of changes; resolves when it does. */
-  start(): Promise<void> {
-    return this.#listener.start();
+  async start(): Promise<void> {
+    try {
+      await this.#listener.start();
+    } catch (error) {
+      throw explainPostgresError(error);
+    }
   }
 
   get isUp(): boolean {

@@ -3,6 +3,7 @@
 // and while it writes this one waits without holding the event loop.
 
 import type { Database as Connection, Statement } from 'better-sqlite3';
+import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import {
   DEAF,
@@ -34,37 +35,49 @@ const CANDIDATES = `
   select name, url, weight, capacity, members from bucket
   where kind = ? and state = 'active' and (capacity is null or members < capacity)`;
 
+interface Statements {
+  readonly dataVersion: Statement<[], number>;
+  readonly find: Statement<[kind: string, name: string], BucketRow>;
+  readonly begin: Statement<[]>;
+  readonly lock: Statement<[kind: string], number>;
+  readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
+  readonly insert: Statement<[kind: string, bucket: string, name: string]>;
+  readonly commit: Statement<[]>;
+  readonly rollback: Statement<[]>;
+}
+
 export class SqliteEngine implements Engine {
   readonly lookup = { atOnce: this.#find.bind(this) };
-  readonly #connection: Connection;
+  readonly #pool: Knex.Client;
   readonly #events: EngineEvents;
-  readonly #release: () => void;
-  readonly #statements;
+  #connection!: Connection;
+  #statements!: Statements;
   #generation = 0;
   #dataVersion = 0;
   #heardThisTurn = false;
   #isUp = true;
 
-  /** `release` gives the connection back, when the engine is closed. */
-  constructor(connection: Connection, events: EngineEvents, release: () => void) {
-    this.#release = release;
-    this.#connection = connection;
+  constructor(knex: Knex, events: EngineEvents) {
+    this.#pool = knex.client as Knex.Client;
     this.#events = events;
-    const prepare = <P extends unknown[], R>(sql: string): Statement<P, R> =>
-      connection.prepare<P, R>(sql);
+  }
+
+  async start(): Promise<void> {
+    const connection = (await this.#pool.acquireConnection()) as Connection;
+    this.#connection = connection;
     this.#statements = {
-      dataVersion: prepare<[], number>('pragma data_version').pluck(),
-      find: prepare<[kind: string, name: string], BucketRow>(FIND),
-      begin: prepare<[], never>('begin immediate'),
-      lock: prepare<[kind: string], number>(
-        'update kind set version = version + 1 where name = ? returning version',
-      ).pluck(),
-      candidates: prepare<[kind: string], Candidate & { url: string | null }>(CANDIDATES),
-      insert: prepare<[kind: string, bucket: string, name: string], never>(
-        'insert into shard (kind, bucket, name) values (?, ?, ?)',
-      ),
-      commit: prepare<[], never>('commit'),
-      rollback: prepare<[], never>('rollback'),
+      dataVersion: connection.prepare<[], number>('pragma data_version').pluck(),
+      find: connection.prepare(FIND),
+      begin: connection.prepare('begin immediate'),
+      lock: connection
+        .prepare<[string], number>(
+          'update kind set version = version + 1 where name = ? returning version',
+        )
+        .pluck(),
+      candidates: connection.prepare(CANDIDATES),
+      insert: connection.prepare('insert into shard (kind, bucket, name) values (?, ?, ?)'),
+      commit: connection.prepare('commit'),
+      rollback: connection.prepare('rollback'),
     };
   }
 
@@ -115,7 +128,7 @@ export class SqliteEngine implements Engine {
   }
 
   close(): Promise<void> {
-    this.#release();
+    this.#pool.releaseConnection(this.#connection);
     return Promise.resolve();
   }
 

@@ -1,0 +1,130 @@
+// sharder serve: the service, from its settings to its end.
+
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { destination, pino, type Logger } from 'pino';
+import { readConfig, type Config, type Flags } from '../config.js';
+import { SharderError } from '../errors.js';
+import { createServer } from '../http/server.js';
+import { Sharder } from '../sharder.js';
+import { openDatabase, type Database } from '../store/database.js';
+import { declareKinds, listKinds } from '../store/kinds.js';
+
+const DATABASE_WAIT_MS = 1_000;
+const STOP_AFTER_MS = 10_000;
+
+/** Serves until SIGTERM or SIGINT; a second one of either ends the process at once. */
+export async function serve(flags: Flags, version: string): Promise<void> {
+  const config = readConfig(flags, process.env);
+  // The log goes to stderr, a JSON object per line; stdout has the one line for people.
+  const log = pino({ level: config.log.level }, destination({ fd: 2, sync: true }));
+  const stop = stopSignal();
+
+  const started = await start(config, log, stop);
+  if (!started) return;
+  const { sharder, server } = started;
+  process.stdout.write(`${await describe(version, server, sharder.database)}\n`);
+
+  await stop;
+  log.info('stopping: answering what is in flight');
+  await close(server);
+  await sharder.database.close();
+}
+
+// Waits for a database that is not there yet, until it is told to stop.
+async function start(
+  config: Config,
+  log: Logger,
+  stop: Promise<void>,
+): Promise<{ sharder: Sharder; server: Server } | undefined> {
+  for (;;) {
+    try {
+      const database = await openDatabase(config.database);
+      try {
+        await declareKinds(database, config.kinds, 'sharder.yml');
+        const sharder = await Sharder.start(database, {
+          cacheSize: config.cache_size,
+          queueLimit: config.queue_limit,
+        });
+        const server = createServer(sharder, {
+          userHeader: config.user_header,
+          trustedProxies: config.trusted_proxies,
+          cookie: {
+            secure: config.cookie.secure,
+            sameSite: config.cookie.same_site,
+            domain: config.cookie.domain,
+            maxAge: config.cookie.max_age,
+            secrets: config.cookieSecrets,
+          },
+          log,
+          logNames: config.log.names,
+        });
+        await listen(server, config.listen);
+        return { sharder, server };
+      } catch (error) {
+        await database.close();
+        throw error;
+      }
+    } catch (error) {
+      if (!(error instanceof SharderError) || error.code !== 'database_unavailable') throw error;
+      log.warn({ err: error.cause }, 'waiting for the database');
+    }
+    const isStopped = await Promise.race([stop.then(() => true), sleep(DATABASE_WAIT_MS, false)]);
+    if (isStopped) return undefined;
+  }
+}
+
+function listen(server: Server, { host, port }: Config['listen']): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why =
+        error.code === 'EADDRINUSE' ? 'another program listens there already' : error.message;
+      reject(new SharderError('settings', `listen: ${host}:${port}: ${why}`));
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+async function describe(version: string, server: Server, database: Database): Promise<string> {
+  const { address, port, family } = server.address() as AddressInfo;
+  const host = family === 'IPv6' ? `[${address}]` : address;
+  const kinds = [...(await listKinds(database))].map(
+    ([kind, buckets]) => `${kind} (${abridge(buckets)})`,
+  );
+  const what =
+    kinds.length > 0 ? `kinds: ${kinds.join(', ')}` : 'no kinds: declare one in sharder.yml';
+  return `sharder ${version} listens on http://${host}:${port}, database ${database.location}, ${what}`;
+}
+
+function abridge(buckets: readonly string[]): string {
+  if (buckets.length <= 8) return buckets.join(' ') || 'no buckets';
+  return `${buckets.slice(0, 3).join(' ')} … ${buckets.at(-1) ?? ''}, ${buckets.length} in all`;
+}
+
+// Takes no new connections, answers what is in flight, and lets go of what is still open after that.
+async function close(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  // A connection that was answered just before the stop is idle only now.
+  const idle = setInterval(() => {
+    server.closeIdleConnections();
+  }, 50);
+  const late = setTimeout(() => {
+    server.closeAllConnections();
+  }, STOP_AFTER_MS);
+  await closed;
+  clearInterval(idle);
+  clearTimeout(late);
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const onSignal = (): void => {
+      process.removeListener('SIGTERM', onSignal);
+      process.removeListener('SIGINT', onSignal);
+      resolve();
+    };
+    process.once('SIGTERM', onSignal);
+    process.once('SIGINT', onSignal);
+  });
+}

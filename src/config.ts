@@ -1,0 +1,222 @@
+// Settings: from flags, then the environment, then sharder.yml, then the default. Read once, checked
+// by a schema; every mistake is named with its key.
+
+import { existsSync, readFileSync } from 'node:fs';
+import proxyAddr from 'proxy-addr';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { SharderError } from './errors.js';
+import { checkBucketName, checkKindName } from './names.js';
+import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
+import { checkUrl } from './store/buckets.js';
+import { withoutPassword } from './store/database.js';
+
+export const DEFAULT_CONFIG_FILE = 'sharder.yml';
+const MIN_SECRET_LENGTH = 32;
+
+const bucket = z.preprocess(
+  (value) => (typeof value === 'string' ? { name: value } : value),
+  z.strictObject({
+    name: z.string().check(by(checkBucketName)),
+    url: z.string().check(by(checkUrl)).optional(),
+    weight: z.int().min(1).max(1_000_000).optional(),
+    capacity: z.int().min(0).max(1_000_000_000).optional(),
+  }),
+);
+
+const kind = z.preprocess(
+  (value) => value ?? {},
+  z.strictObject({
+    buckets: z
+      .array(bucket)
+      .check(
+        by((buckets: { name: string }[]) => {
+          const names = buckets.map(({ name }) => name);
+          const twice = names.find((name, i) => names.indexOf(name) !== i);
+          if (twice !== undefined)
+            throw new SharderError('settings', `${twice} stands there twice`);
+        }),
+      )
+      .default([]),
+  }),
+);
+
+const cookie = z.strictObject({
+  /** `auto`: when the trusted proxy says X-Forwarded-Proto: https. */
+  secure: z.union([z.literal('auto'), z.boolean()]).default('auto'),
+  same_site: z.enum(['lax', 'strict', 'none']).default('lax'),
+  domain: z
+    .string()
+    .regex(/^[A-Za-z0-9.-]+$/, 'is not a domain')
+    .optional(),
+  /** Seconds; without it the cookie lasts as long as the browser's session. */
+  max_age: z.int().min(1).optional(),
+});
+
+const log = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** Whether lines above debug may name users. */
+  names: z.boolean().default(false),
+});
+
+const schema = z.strictObject({
+  listen: z.string().transform(parseListen).prefault('127.0.0.1:8888'),
+  database: z.string().min(1).default('sqlite:sharder.db'),
+  user_header: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]+$/, 'must be the name of a header: letters, digits, - and _')
+    .default('REMOTE_USER'),
+  trusted_proxies: z
+    .preprocess(
+      (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value),
+      z.array(z.string().check(by(checkProxy))),
+    )
+    .default(['loopback']),
+  cookie: cookie.prefault({}),
+  log: log.prefault({}),
+  cache_size: z.int().min(1).max(10_000_000).default(DEFAULT_CACHE_SIZE),
+  queue_limit: z.int().min(1).max(1_000_000).default(DEFAULT_QUEUE_LIMIT),
+  kinds: z.record(z.string().check(by(checkKindName)), kind).default({}),
+});
+
+/** All settings. `listen` is taken apart; secrets come from the environment alone. */
+export type Config = Readonly<z.infer<typeof schema>> & {
+  /** The first signs cookies, all verify them; none: cookies are not signed. */
+  readonly cookieSecrets: readonly string[];
+};
+
+/** What the command line may set. */
+export interface Flags {
+  readonly configFile?: string | undefined;
+  readonly listen?: string | undefined;
+  readonly database?: string | undefined;
+}
+
+/**
+ * Reads all settings. Throws `settings`, with a line for each mistake. Without `--config-file`
+ * a sharder.yml in the working directory is read if it is there.
+ */
+export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
+  const path = flags.configFile ?? DEFAULT_CONFIG_FILE;
+  const file = flags.configFile !== undefined || existsSync(path) ? readFile(path) : {};
+  refuseSecrets(`${path}: database`, file.database);
+  refuseSecrets('--database', flags.database);
+
+  const log =
+    env.SHARDER_LOG_LEVEL === undefined
+      ? file.log
+      : { ...(file.log as object | undefined), level: env.SHARDER_LOG_LEVEL };
+  const settings = {
+    ...file,
+    listen: flags.listen ?? env.SHARDER_LISTEN ?? file.listen,
+    database: flags.database ?? secret(env, 'DATABASE_URL') ?? file.database,
+    user_header: env.SHARDER_USER_HEADER ?? file.user_header,
+    trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,
+    log,
+  };
+  const parsed = schema.safeParse(settings, { reportInput: true });
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `${keyOf(issue.path)}: ${issue.message}`);
+    throw new SharderError('settings', `wrong settings:\n  ${lines.join('\n  ')}`);
+  }
+  const config = parsed.data;
+  if (config.cookie.same_site === 'none' && config.cookie.secure === false) {
+    throw new SharderError(
+      'settings',
+      'cookie.same_site: browsers refuse "none" without Secure; leave cookie.secure at auto or true',
+    );
+  }
+  return { ...config, cookieSecrets: readCookieSecrets(env) };
+}
+
+function readFile(path: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new SharderError('settings', `${path} cannot be read: ${(error as Error).message}`);
+  }
+  let settings: unknown;
+  try {
+    settings = parseYaml(text) ?? {};
+  } catch (error) {
+    throw new SharderError('settings', `${path} is not YAML: ${(error as Error).message}`);
+  }
+  if (typeof settings !== 'object' || settings === null || Array.isArray(settings)) {
+    throw new SharderError('settings', `${path}: must have keys, such as \`kinds:\``);
+  }
+  return settings as Record<string, unknown>;
+}
+
+// NAME from the environment, or the file that NAME_FILE points to.
+function secret(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const path = env[`${name}_FILE`];
+  if (env[name] !== undefined || path === undefined) return env[name];
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw new SharderError('settings', `${name}_FILE: cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function readCookieSecrets(env: NodeJS.ProcessEnv): string[] {
+  const secrets = (secret(env, 'SHARDER_COOKIE_SECRET') ?? '').split(/[\s,]+/).filter(Boolean);
+  const short = secrets.findIndex((value) => value.length < MIN_SECRET_LENGTH);
+  if (short >= 0) {
+    throw new SharderError(
+      'settings',
+      `SHARDER_COOKIE_SECRET: number ${short + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
+    );
+  }
+  return secrets;
+}
+
+// A password on the command line is seen by everyone on the machine, one in a file ends up in git.
+function refuseSecrets(where: string, url: unknown): void {
+  if (typeof url === 'string' && withoutPassword(url) !== url.replace(/\?.*$/s, '')) {
+    throw new SharderError(
+      'settings',
+      `${where}: a password may not stand here; set DATABASE_URL, or DATABASE_URL_FILE, in the environment`,
+    );
+  }
+}
+
+function parseListen(listen: string, context: z.RefinementCtx): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(listen);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    context.addIssue(
+      `${JSON.stringify(listen)} must be HOST:PORT, such as 127.0.0.1:8888 or [::1]:8888`,
+    );
+    return z.NEVER;
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+function checkProxy(proxy: string): void {
+  try {
+    proxyAddr.compile([proxy]);
+  } catch {
+    throw new SharderError(
+      'settings',
+      `${JSON.stringify(proxy)} must be an address, a range such as 10.0.0.0/8, or loopback, linklocal or uniquelocal`,
+    );
+  }
+}
+
+// A check of ours, which throws, as one of zod's.
+function by<T>(check: (value: T) => unknown): z.core.CheckFn<T> {
+  return (context) => {
+    try {
+      check(context.value);
+    } catch (error) {
+      if (!(error instanceof SharderError)) throw error;
+      context.issues.push({ code: 'custom', message: error.message, input: context.value });
+    }
+  };
+}
+
+function keyOf(path: readonly PropertyKey[]): string {
+  const key = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`));
+  return key.join('').replace(/^\./, '') || 'sharder.yml';
+}

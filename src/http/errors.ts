@@ -1,0 +1,78 @@
+// Errors as HTTP: one table from code to status, and how each is written.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { SharderError, type ErrorCode } from '../errors.js';
+
+interface Status {
+  readonly status: number;
+  /** Seconds, where it is worth while to come again. */
+  readonly retryAfter?: number;
+}
+
+const STATUS: Record<ErrorCode, Status> = {
+  settings: { status: 500 },
+  schema: { status: 500 },
+  bad_request: { status: 400 },
+  bad_name: { status: 400 },
+  bad_identity: { status: 400 },
+  no_identity: { status: 401 },
+  untrusted_peer: { status: 403 },
+  unknown_route: { status: 404 },
+  unknown_kind: { status: 404 },
+  unknown_bucket: { status: 404 },
+  no_url: { status: 404 },
+  wrong_method: { status: 405 },
+  exists: { status: 409 },
+  no_room: { status: 503, retryAfter: 60 },
+  overloaded: { status: 503, retryAfter: 1 },
+  database_busy: { status: 503, retryAfter: 1 },
+  database_full: { status: 503, retryAfter: 10 },
+  database_unavailable: { status: 503, retryAfter: 2 },
+};
+
+/** An error as it is sent. What is not a SharderError tells the client nothing but that it was. */
+export interface ErrorReply extends Status {
+  readonly code: ErrorCode | 'internal';
+  readonly message: string;
+}
+
+export function toErrorReply(error: unknown): ErrorReply {
+  if (error instanceof SharderError) {
+    return { ...STATUS[error.code], code: error.code, message: error.message };
+  }
+  return { status: 500, code: 'internal', message: 'internal error' };
+}
+
+/**
+ * For a proxy's forward-auth: whatever is wrong with the user's name is 403, for a proxy knows 401
+ * and 403 only, and nobody who sends two names or an alias should be asked to log in.
+ */
+export function toAuthErrorReply(error: unknown): ErrorReply {
+  const reply = toErrorReply(error);
+  const isRefused = reply.code === 'bad_identity' || reply.code === 'bad_name';
+  return isRefused ? { ...reply, status: 403 } : reply;
+}
+
+/** Writes the error: as JSON where it is asked for, else as one plain line. */
+export function sendError(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { status, retryAfter, code, message }: ErrorReply,
+): void {
+  const isJson = req.headers.accept?.includes('application/json') ?? false;
+  const body = isJson ? `${JSON.stringify({ error: { code, message } })}\n` : `${message}\n`;
+  const headers = [
+    'Content-Type',
+    isJson ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8',
+    'Content-Length',
+    String(Buffer.byteLength(body)),
+    'Cache-Control',
+    'no-store',
+    'X-Content-Type-Options',
+    'nosniff',
+  ];
+  if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter));
+  if (status === 405) headers.push('Allow', 'GET, HEAD');
+  res.writeHead(status, headers);
+  res.end(body);
+}

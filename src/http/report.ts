@@ -1,0 +1,70 @@
+// What happened to a request, for the client who failed, the log and the metrics.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import { sendError, toAuthErrorReply, toErrorReply } from './errors.js';
+import type { RequestCounts, Route } from './metrics.js';
+
+// In a flood of failures one line a second for each kind of failure, with how many it stands for.
+const REPEAT_AFTER_MS = 1_000;
+
+export class Reporter {
+  readonly #log: Logger;
+  readonly #namesUsers: boolean;
+  readonly #requests: RequestCounts;
+  readonly #isDebug: boolean;
+  readonly #silences = new Map<string, { until: number; count: number }>();
+
+  /** `namesUsers`: whether lines above debug say which user they are about. */
+  constructor(log: Logger, namesUsers: boolean, requests: RequestCounts) {
+    this.#log = log;
+    this.#namesUsers = namesUsers;
+    this.#requests = requests;
+    this.#isDebug = log.isLevelEnabled('debug');
+  }
+
+  count(route: Route, status: number): void {
+    this.#requests.add(route, status);
+  }
+
+  /** An answer: counted, and a line at debug. */
+  answered(route: Route, kind: string, user: string, bucket: string): void {
+    this.#requests.add(route, 200);
+    if (this.#isDebug) this.#log.debug({ route, kind, user, bucket }, 'answered');
+  }
+
+  /** A failure: sent to the client, and to the log in a line whose level follows the status. */
+  fail(
+    req: IncomingMessage,
+    res: ServerResponse,
+    route: Route,
+    error: unknown,
+    user?: string,
+  ): void {
+    const reply = route === 'auth' ? toAuthErrorReply(error) : toErrorReply(error);
+    const { status, code, message } = reply;
+    const who = user !== undefined && user !== '' && this.#namesUsers ? { user } : {};
+    if (code === 'internal') {
+      this.#log.error({ route, ...who, err: error }, 'internal error');
+    } else if (status >= 500) {
+      const repeated = this.#repeated(code);
+      if (repeated !== undefined) this.#log.warn({ route, code, ...who, ...repeated }, message);
+    } else {
+      this.#log.debug({ route, code, user }, message);
+    }
+    if (res.headersSent) res.destroy();
+    else sendError(req, res, reply);
+  }
+
+  // Undefined while lines of this code are held back.
+  #repeated(code: string): { suppressed?: number } | undefined {
+    const now = performance.now();
+    const silence = this.#silences.get(code);
+    if (silence && now < silence.until) {
+      silence.count++;
+      return undefined;
+    }
+    this.#silences.set(code, { until: now + REPEAT_AFTER_MS, count: 0 });
+    return silence && silence.count > 0 ? { suppressed: silence.count } : {};
+  }
+}

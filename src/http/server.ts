@@ -1,0 +1,161 @@
+// The listener. It answers these itself and leaves the rest to the Express app:
+//   GET /shard, /shard/{kind}                     the user's bucket, assigned if there is none
+//   any /auth, /auth/{kind}, /auth/{kind}/…       the same for a proxy's forward-auth
+// A known user's request touches no database, no framework and no promise.
+
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import accepts from 'accepts';
+import { pino, type Logger } from 'pino';
+import type { Answer } from '../assign/answer.js';
+import { SharderError } from '../errors.js';
+import { DEFAULT_KIND } from '../names.js';
+import type { Sharder } from '../sharder.js';
+import { createApp } from './app.js';
+import { createAsk } from './ask.js';
+import { Cookies, type CookieSettings } from './cookie.js';
+import { createIdentify } from './identity.js';
+import { createMetrics, RequestCounts } from './metrics.js';
+import { contentHeaders, isHttps, Replies, type Headers, type Prepared } from './reply.js';
+import { Reporter } from './report.js';
+
+export interface ServerOptions {
+  /** The header that names the user; default REMOTE_USER. */
+  readonly userHeader?: string;
+  /** Who may name a user: addresses, ranges, `loopback` (the default), `linklocal`, `uniquelocal`. */
+  readonly trustedProxies?: readonly string[];
+  readonly cookie?: Partial<CookieSettings>;
+  /** Default: no log. */
+  readonly log?: Logger;
+  /** Whether log lines above debug may name users. Default: no. */
+  readonly logNames?: boolean;
+}
+
+// Longer than the 60 seconds that nginx keeps an idle connection, so that it is not closed at the
+// moment nginx sends a request on it.
+const KEEP_ALIVE_MS = 75_000;
+
+/** The service as a `node:http` server that does not listen yet. */
+export function createServer(sharder: Sharder, options: ServerOptions = {}): Server {
+  const log = options.log ?? pino({ level: 'silent' });
+  const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
+  const replies = new Replies(cookies);
+  const requests = new RequestCounts();
+  const reporter = new Reporter(log, options.logNames ?? false, requests);
+  const identify = createIdentify({
+    userHeader: options.userHeader ?? 'REMOTE_USER',
+    trustedProxies: options.trustedProxies ?? ['loopback'],
+  });
+  const ask = createAsk(sharder, identify, cookies);
+  const registry = createMetrics(sharder, replies, requests);
+  const app = createApp({ sharder, ask, replies, registry, reporter });
+
+  sharder.on('down', (why) => {
+    log.error({ err: why }, 'the database is down: known users are served from memory');
+  });
+  sharder.on('up', () => {
+    log.info('the database is back');
+  });
+
+  const server = createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (req, res) => {
+    // While the server stops, no connection is kept for another request.
+    if (!server.listening) res.shouldKeepAlive = false;
+    const match = matchRoute(req.url ?? '/');
+    if (!match) {
+      app(req, res);
+      return;
+    }
+    const { route, kind } = match;
+    const send = route === 'shard' ? sendShard : sendAuth;
+    if (route === 'shard' && req.method !== 'GET' && req.method !== 'HEAD') {
+      fail(new SharderError('wrong_method', `/shard takes GET and HEAD, not ${req.method ?? ''}`));
+      return;
+    }
+    ask(
+      req,
+      kind,
+      (answer, user) => {
+        const prepared = replies.of(answer);
+        prepared.count++;
+        const cookie = replies.cookie(prepared, answer.bucket, user, isHttps(req));
+        send(req, res, answer, user, prepared, cookie);
+        reporter.answered(route, kind, user, answer.bucket.name);
+      },
+      fail,
+    );
+
+    function fail(error: unknown, user?: string): void {
+      reporter.fail(req, res, route, error, user);
+      reporter.count(route, res.statusCode);
+    }
+  });
+  return server;
+}
+
+type Send = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  answer: Answer,
+  user: string,
+  prepared: Prepared,
+  cookie: Headers,
+) => void;
+
+const sendShard: Send = (req, res, answer, user, prepared, cookie) => {
+  if (wantsJson(req)) {
+    const { bucket, reason, isStale } = answer;
+    const { kind, name, url } = bucket;
+    const stale = isStale ? { stale: true } : {};
+    const body = `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
+    const content = contentHeaders('application/json; charset=utf-8', body);
+    res.writeHead(200, [...content, ...prepared.shard, ...cookie]);
+    res.end(body);
+  } else {
+    res.writeHead(200, prepared.plain.concat(cookie));
+    res.end(prepared.body);
+  }
+};
+
+const sendAuth: Send = (_req, res, _answer, _user, prepared, cookie) => {
+  res.writeHead(200, [...EMPTY, ...prepared.shard, ...cookie]);
+  res.end();
+};
+
+const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];
+
+interface Match {
+  readonly route: 'shard' | 'auth';
+  readonly kind: string;
+}
+
+const SHARD: Match = { route: 'shard', kind: DEFAULT_KIND };
+const AUTH: Match = { route: 'auth', kind: DEFAULT_KIND };
+
+/** Which of the listener's own routes a request is for, if any. */
+export function matchRoute(url: string): Match | undefined {
+  const query = url.indexOf('?');
+  const path = query < 0 ? url : url.slice(0, query);
+  if (path === '/shard' || path === '/shard/') return SHARD;
+  if (path === '/auth' || path === '/auth/') return AUTH;
+  if (path.startsWith('/shard/')) {
+    const kind = path.slice('/shard/'.length);
+    return kind.includes('/') ? undefined : { route: 'shard', kind };
+  }
+  if (path.startsWith('/auth/')) {
+    const [kind = ''] = path.slice('/auth/'.length).split('/', 1);
+    return kind === '' ? AUTH : { route: 'auth', kind };
+  }
+  return undefined;
+}
+
+// Only what names an application/… type is worth a closer look: curl and a header-less client are
+// answered in plain text.
+function wantsJson(req: IncomingMessage): boolean {
+  const { accept } = req.headers;
+  if (accept === undefined || !accept.includes('application/')) return false;
+  return accepts(req).type(['text/plain', 'application/json']) === 'application/json';
+}
