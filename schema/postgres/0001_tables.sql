@@ -81,7 +81,7 @@ begin
       from (select kind, bucket, count(*) as objects from old_rows group by kind, bucket) o
       where b.kind = o.kind and b.name = o.bucket;
   end if;
-  if (select count(*) from (select from old_rows limit 1001) some) > 1000 then
+  if (select count(*) from (select from old_rows limit 1001) few) > 1000 then
     perform pg_notify('sharder', json_build_object('kind', kind)::text)
       from (select distinct kind from old_rows) kinds;
   else

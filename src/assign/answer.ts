@@ -34,10 +34,8 @@ export class Answers {
 
   /** The answers for a bucket as it was just read. */
   of(kind: string, { bucket: name, url }: BucketRow): BucketAnswers {
-    let buckets = this.#kinds.get(kind);
-    if (!buckets) this.#kinds.set(kind, (buckets = new Map()));
-    const known = buckets.get(name);
-    if (known && known.existing.bucket.url === url) return known;
+    const known = this.last(kind, name);
+    if (known?.existing.bucket.url === url) return known;
 
     const bucket = { kind, name, url };
     const answers = {
@@ -45,7 +43,8 @@ export class Answers {
       assigned: { bucket, reason: 'assigned', isStale: false },
       stale: { bucket, reason: 'existing', isStale: true },
     } as const;
-    buckets.set(name, answers);
+    const buckets = this.#kinds.get(kind) ?? new Map<string, BucketAnswers>();
+    this.#kinds.set(kind, buckets.set(name, answers));
     return answers;
   }
 

@@ -87,6 +87,8 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
           `there is nothing at ${req.path}: the routes are /shard, /auth, /go, /healthz, /readyz and /metrics`,
         );
   });
+  // Express knows an error handler by its four parameters.
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars
   const onError: ErrorRequestHandler = (error: unknown, req, res, _next) => {
     reporter.fail(req, res, routeOf(req), isBadUrl(error) ? badUrl() : error);
   };

@@ -65,6 +65,6 @@ const parse = cookieParser();
 // cookie-parser is written as Express middleware, but asks no more of a request than its headers.
 function readCookies(req: IncomingMessage): Record<string, unknown> {
   const request = req as Request;
-  parse(request, {} as Response, () => undefined);
+  parse(request, undefined as unknown as Response, () => undefined);
   return request.cookies as Record<string, unknown>;
 }

@@ -156,6 +156,6 @@ export function matchRoute(url: string): Match | undefined {
 // answered in plain text.
 function wantsJson(req: IncomingMessage): boolean {
   const { accept } = req.headers;
-  if (accept === undefined || !accept.includes('application/')) return false;
+  if (!accept?.includes('application/')) return false;
   return accepts(req).type(['text/plain', 'application/json']) === 'application/json';
 }

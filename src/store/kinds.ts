@@ -31,13 +31,10 @@ export async function listKinds(database: Database): Promise<Map<string, string[
     knex('kind')
       .leftJoin('bucket', 'bucket.kind', 'kind.name')
       .orderBy(['kind.name', 'bucket.name'])
-      .select<{ kind: string; bucket: string | null }[]>({
-        kind: 'kind.name',
-        bucket: 'bucket.name',
-      }),
+      .select({ kind: 'kind.name', bucket: 'bucket.name' }),
   );
   const kinds = new Map<string, string[]>();
-  for (const { kind, bucket } of rows) {
+  for (const { kind, bucket } of rows as { kind: string; bucket: string | null }[]) {
     const buckets = kinds.get(kind) ?? [];
     if (bucket !== null) buckets.push(bucket);
     kinds.set(kind, buckets);

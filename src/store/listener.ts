@@ -68,7 +68,7 @@ export class Listener {
   // then, three seconds at most, what is cached is believed.
   async #stayConnected(): Promise<void> {
     let reconnectWait = 10;
-    while (!this.#stopped) {
+    for (;;) {
       await this.#wait(this.#connection ? PING_EVERY_MS : reconnectWait);
       if (this.#stopped) return;
       try {
@@ -102,6 +102,7 @@ export class Listener {
     });
     await connection.query('listen sharder');
     await this.#sayHello();
+    if (this.#connection !== connection) throw new Error('the connection broke at once');
     this.#generation++;
     this.#hears = true;
   }

@@ -118,12 +118,11 @@ export class SqliteEngine implements Engine {
     }
   }
 
-  check(): Promise<void> {
+  async check(): Promise<void> {
     try {
-      this.#statements.dataVersion.get();
-      return Promise.resolve();
+      await retry(() => this.#statements.dataVersion.get(), isBusy);
     } catch (error) {
-      return Promise.reject(this.#explain(error));
+      throw this.#explain(error);
     }
   }
 
