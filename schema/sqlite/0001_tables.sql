@@ -52,15 +52,30 @@ create table change (
 
 create index change_kind_name on change (kind, name);
 
+-- One number, which grows whenever an answer that was given may no longer hold: by it the services
+-- on this file notice what any program changes. A first assignment does not touch it.
+create table revision (
+  id     integer primary key check (id = 1),
+  number integer not null
+) strict;
+
+insert into revision (id, number) values (1, 1);
+
 create trigger shard_inserted after insert on shard begin
   update bucket set members = members + 1 where kind = new.kind and name = new.bucket;
 end;
 
 create trigger shard_deleted after delete on shard begin
   update bucket set members = members - 1 where kind = old.kind and name = old.bucket;
+  update revision set number = number + 1;
 end;
 
-create trigger shard_moved after update of kind, bucket on shard begin
+create trigger shard_updated after update of kind, bucket, name on shard begin
   update bucket set members = members - 1 where kind = old.kind and name = old.bucket;
   update bucket set members = members + 1 where kind = new.kind and name = new.bucket;
+  update revision set number = number + 1;
+end;
+
+create trigger bucket_url_changed after update of url on bucket when old.url is not new.url begin
+  update revision set number = number + 1;
 end;

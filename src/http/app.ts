@@ -28,6 +28,7 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  app.enable('case sensitive routing');
   app.use(
     helmet({
       // Nothing here is a page. Whether a site is HTTPS only is for the edge to say.
@@ -97,8 +98,8 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
 }
 
 function routeOf({ path }: Request): Route {
-  const first = /^\/(go|healthz|readyz|metrics)(?=\/|$)/.exec(path)?.[1] as Route | undefined;
-  return first === undefined || (first !== 'go' && path !== `/${first}`) ? 'other' : first;
+  const route = /^\/(?:(go)(?:\/[^/]+)?|(healthz|readyz|metrics))\/?$/.exec(path);
+  return (route?.[1] ?? route?.[2] ?? 'other') as Route;
 }
 
 // Express' word for a path that cannot be decoded.

@@ -4,11 +4,13 @@ import { SharderError } from '../errors.js';
 import type { Bucket } from '../assign/answer.js';
 
 /**
- * The address in `bucket` that `next` leads to. `next` is a path on it, with its query, and never
- * leads to another site. Throws `bad_request`, or `no_url` for a bucket without a URL.
+ * The address in `bucket` that `next` leads to. `next` is a path below the bucket's URL, with its
+ * query, and leads nowhere else. Throws `bad_request`, or `no_url` for a bucket without a URL.
  */
 export function destination({ kind, name, url }: Bucket, next: unknown = '/'): string {
-  if (url === null) {
+  // A URL that somebody wrote into the table by hand may be none.
+  const base = url !== null && URL.canParse(url) ? new URL(`${url}/`) : undefined;
+  if (base?.protocol !== 'http:' && base?.protocol !== 'https:') {
     throw new SharderError(
       'no_url',
       `bucket ${name} of kind ${kind} has no URL: give it one under \`kinds\` in sharder.yml`,
@@ -21,9 +23,10 @@ export function destination({ kind, name, url }: Bucket, next: unknown = '/'): s
       'next must be one path on the bucket, beginning with one slash and without back-slashes',
     );
   }
-  const target = URL.canParse(url + next) ? new URL(url + next) : undefined;
-  if (target?.origin !== new URL(url).origin) {
-    throw new SharderError('bad_request', 'next leads to another site');
+  const address = `${url ?? ''}${next}`;
+  const target = URL.canParse(address) ? new URL(address) : undefined;
+  if (target?.origin !== base.origin || !target.pathname.startsWith(base.pathname)) {
+    throw new SharderError('bad_request', 'next leads out of the bucket');
   }
   return target.href;
 }

@@ -38,8 +38,10 @@ export class Database {
    * Runs `work` in one transaction, and again from the start when another writer got in its way; so
    * it must do nothing but write to `trx`. Its first statement takes the kind's lock.
    */
-  write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
-    return this.#run(() => this.knex.transaction(work));
+  async write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+    const result = await this.#run(() => this.knex.transaction(work));
+    this.#engine?.lookAgain();
+    return result;
   }
 
   /** Applies pending migrations. Throws `schema` for a newer schema. */

@@ -63,6 +63,9 @@ export interface Engine {
    */
   generation(): number;
 
+  /** This process has written by another connection: the next `generation` must tell. */
+  lookAgain(): void;
+
   /**
    * One transaction under the kind's lock: looks the names up once more, places those that are
    * still new, and commits durably before it answers. Null stands for a name for which there was

@@ -116,7 +116,7 @@ export class Listener {
         if (token === hello) resolve(true);
       };
     });
-    await this.#knex.raw(`select pg_notify('sharder', ?)`, [JSON.stringify({ hello })]);
+    await this.#notify(JSON.stringify({ hello }));
     const abort = new AbortController();
     const silence = sleep(HELLO_TIMEOUT_MS, false, { signal: abort.signal }).catch(() => false);
     const isHeard = await Promise.race([heard, silence]);
@@ -125,6 +125,17 @@ export class Listener {
       throw new Error(
         'LISTEN delivers nothing: connect to PostgreSQL directly, or through a pooler in session mode',
       );
+    }
+  }
+
+  // On a connection of its own: those of the pool may be dead and not know it, after an outage.
+  async #notify(payload: string): Promise<void> {
+    const pool = this.#knex.client as Knex.Client;
+    const connection = (await pool.acquireRawConnection()) as pg.Client;
+    try {
+      await connection.query(`select pg_notify('sharder', $1)`, [payload]);
+    } finally {
+      void connection.end().catch(() => undefined);
     }
   }
 

@@ -59,11 +59,18 @@ interface ReadRow {
   readonly candidates: (Candidate & { url: string | null })[] | null;
 }
 
+// The pool closes a connection that has this mark, and opens another.
+type PooledClient = pg.Client & { __knex__disposed?: unknown };
+
 export class PostgresEngine implements Engine {
   readonly lookup = { batched: this.#find.bind(this) };
   readonly #knex: Knex;
   readonly #listener: Listener;
   readonly #events: EngineEvents;
+  readonly #inFlight = new Set<(why: SharderError) => void>();
+  // When each connection was first seen, in breaks so far.
+  readonly #seen = new WeakMap<pg.Client, number>();
+  #breaks = 0;
   #isUp = true;
 
   constructor(pool: Knex, events: EngineEvents) {
@@ -99,6 +106,10 @@ export class PostgresEngine implements Engine {
     return this.#listener.generation;
   }
 
+  lookAgain(): void {
+    // The message of the trigger is on its way.
+  }
+
   async assign(kind: string, names: readonly string[], pick: Pick) {
     const started = performance.now();
     const rows = await this.#use((client) => assign(client, kind, names, pick));
@@ -128,20 +139,21 @@ export class PostgresEngine implements Engine {
   }
 
   // Calls `work` with a connection of the pool: again when another transaction stood in the way,
-  // and once more on a fresh connection when the first broke, for the pool's may all be dead after
-  // the database was restarted. `work` must be safe to repeat.
+  // and once more on a fresh connection when the first broke. `work` must be safe to repeat.
   async #use<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
     if (!this.#isUp) throw unavailable();
     let mayBreak = true;
     try {
-      return await retry(
-        () => this.#withClient(work),
-        (error) => {
-          if (isConflict(error) || isUniqueViolation(error)) return true;
-          const again = mayBreak && isTrouble(error);
-          mayBreak = false;
-          return again;
-        },
+      return await this.#whileUp(
+        retry(
+          () => this.#withClient(work),
+          (error) => {
+            if (isConflict(error) || isUniqueViolation(error)) return true;
+            const again = mayBreak && this.#isUp && isTrouble(error);
+            mayBreak = false;
+            return again;
+          },
+        ),
       );
     } catch (error) {
       const explained = explainPostgresError(error);
@@ -153,9 +165,18 @@ export class PostgresEngine implements Engine {
     }
   }
 
+  // What `work` resolves to, or the news that the database is down, if that comes first: where it
+  // hangs, what was asked of it is answered late or never, and known users must not wait for that.
+  #whileUp<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#inFlight.add(reject);
+      void work.then(resolve, reject).finally(() => this.#inFlight.delete(reject));
+    });
+  }
+
   async #withClient<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
     const pool = this.#knex.client as Knex.Client;
-    const client = (await pool.acquireConnection()) as pg.Client & { __knex__disposed?: unknown };
+    const client = await this.#acquire(pool);
     try {
       return await work(client);
     } catch (error) {
@@ -166,18 +187,33 @@ export class PostgresEngine implements Engine {
         });
         throw error;
       }
-      // The pool closes a connection that has this mark, and opens another.
       client.__knex__disposed = error;
+      this.#breaks++;
       throw error;
     } finally {
       await pool.releaseConnection(client);
     }
   }
 
+  // Where one connection broke, those that are as old may be dead too, and not know it: after the
+  // database was restarted, or behind a network that lost its memory. They are not used again.
+  async #acquire(pool: Knex.Client): Promise<PooledClient> {
+    for (;;) {
+      const client = (await pool.acquireConnection()) as PooledClient;
+      const seen = this.#seen.get(client) ?? this.#breaks;
+      this.#seen.set(client, seen);
+      if (seen === this.#breaks) return client;
+      client.__knex__disposed = 'another connection broke';
+      await pool.releaseConnection(client);
+    }
+  }
+
   #setDown(why: unknown): void {
+    this.#breaks++;
     if (!this.#isUp) return;
     this.#isUp = false;
     this.#events.down(why);
+    for (const giveUp of this.#inFlight) giveUp(unavailable(why));
   }
 }
 
@@ -259,6 +295,7 @@ const CONFLICT = new Set([
   '40P01', // deadlock_detected
 ]);
 const TROUBLE = new Set([
+  '25P03', // idle_in_transaction_session_timeout: this process was stopped for a while
   '25006', // read_only_sql_transaction: a standby, or a failover under way
   '53300', // too_many_connections
   '57P01', // admin_shutdown
@@ -287,9 +324,10 @@ function isServerError(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError;
 }
 
-// A connection that cannot be opened, breaks or falls silent is a plain Error of the driver's or the
-// pool's, most often without a code; a mistake of ours would be a TypeError or the like.
+// A connection that cannot be opened, breaks or falls silent is a plain Error of the driver's, the
+// pool's or Node's, most often without a code; a mistake of ours would be a TypeError or the like.
+// By name, for the errors of Node's sockets are of classes of their own.
 function isConnectionError(error: unknown): boolean {
   if (error instanceof AggregateError || error instanceof knex.KnexTimeoutError) return true;
-  return error instanceof Error && Object.getPrototypeOf(error) === Error.prototype;
+  return error instanceof Error && error.name === 'Error';
 }

@@ -1,6 +1,6 @@
-// The two verbs on SQLite: prepared statements on a connection of their own, all synchronous. The
-// connection that knex uses beside it is to this one like another process: its writes are noticed,
-// and while it writes this one waits without holding the event loop.
+// The two verbs on SQLite: prepared statements on a connection of their own, all synchronous. To it
+// every other connection is a stranger, knex's in the same process too: their changes are noticed,
+// and while they write, this one waits without holding the event loop.
 
 import type { Database as Connection, Statement } from 'better-sqlite3';
 import type { Knex } from 'knex';
@@ -17,12 +17,14 @@ import {
 import { unknownKind } from './kinds.js';
 import { retry } from './retry.js';
 
-/** How a connection must be set up: durable at every commit, and never waiting by itself. */
+/** How a connection is set up: durable at every commit, and never waiting by itself. */
 export const SQLITE_PRAGMAS = [
   'journal_mode = wal',
   'synchronous = full',
   'foreign_keys = on',
   'cache_size = -32768', // KiB
+  // What many names share is then moved from the log to the database once, instead of often.
+  'wal_autocheckpoint = 4000', // pages
   'busy_timeout = 0',
 ] as const;
 
@@ -37,6 +39,7 @@ const CANDIDATES = `
 
 interface Statements {
   readonly dataVersion: Statement<[], number>;
+  readonly revision: Statement<[], number>;
   readonly find: Statement<[kind: string, name: string], BucketRow>;
   readonly begin: Statement<[]>;
   readonly lock: Statement<[kind: string], number>;
@@ -52,8 +55,8 @@ export class SqliteEngine implements Engine {
   readonly #events: EngineEvents;
   #connection!: Connection;
   #statements!: Statements;
-  #generation = 0;
   #dataVersion = 0;
+  #revision = 0;
   #heardThisTurn = false;
   #isUp = true;
 
@@ -67,6 +70,7 @@ export class SqliteEngine implements Engine {
     this.#connection = connection;
     this.#statements = {
       dataVersion: connection.prepare<[], number>('pragma data_version').pluck(),
+      revision: connection.prepare<[], number>('select number from revision').pluck(),
       find: connection.prepare(FIND),
       begin: connection.prepare('begin immediate'),
       lock: connection
@@ -75,7 +79,9 @@ export class SqliteEngine implements Engine {
         )
         .pluck(),
       candidates: connection.prepare(CANDIDATES),
-      insert: connection.prepare('insert into shard (kind, bucket, name) values (?, ?, ?)'),
+      insert: connection.prepare(
+        'insert into shard (kind, bucket, name) values (?, ?, ?) on conflict do nothing',
+      ),
       commit: connection.prepare('commit'),
       rollback: connection.prepare('rollback'),
     };
@@ -86,24 +92,29 @@ export class SqliteEngine implements Engine {
   }
 
   /**
-   * Looks at `pragma data_version`, which another connection's commit changes, once in each turn of
-   * the event loop: so a request that comes in after a move was committed sees it.
+   * The number in the table `revision`, read again when another connection has committed. That is
+   * asked once in each turn of the event loop: so a request that comes in after a move was
+   * committed sees it.
    */
   generation(): number {
-    if (this.#heardThisTurn) return this.#generation;
-    let dataVersion: number | undefined;
+    if (this.#heardThisTurn) return this.#revision;
+    const { dataVersion, revision } = this.#statements;
     try {
-      dataVersion = this.#statements.dataVersion.get();
+      const version = dataVersion.get() ?? 0;
+      if (version !== this.#dataVersion) {
+        this.#revision = revision.get() ?? DEAF;
+        this.#dataVersion = version;
+      }
     } catch {
       return DEAF;
     }
-    if (dataVersion !== this.#dataVersion) {
-      this.#dataVersion = dataVersion ?? 0;
-      this.#generation++;
-    }
     this.#heardThisTurn = true;
     setImmediate(() => (this.#heardThisTurn = false));
-    return this.#generation;
+    return this.#revision;
+  }
+
+  lookAgain(): void {
+    this.#heardThisTurn = false;
   }
 
   async assign(kind: string, names: readonly string[], pick: Pick) {
@@ -120,7 +131,7 @@ export class SqliteEngine implements Engine {
 
   async check(): Promise<void> {
     try {
-      await retry(() => this.#statements.dataVersion.get(), isBusy);
+      await retry(() => this.#statements.revision.get(), isBusy);
     } catch (error) {
       throw this.#explain(error);
     }
@@ -140,26 +151,25 @@ export class SqliteEngine implements Engine {
   }
 
   #assign(kind: string, names: readonly string[], pick: Pick): (AssignedRow | null)[] {
-    const { begin, lock, candidates, find, insert, commit, rollback } = this.#statements;
+    const { begin, lock, candidates, insert, find, commit, rollback } = this.#statements;
     begin.run();
     try {
       if (lock.get(kind) === undefined) throw unknownKind(kind);
-      const rows: (AssignedRow | null)[] = [];
-      const fresh: number[] = [];
-      for (const name of names) {
-        const row = find.get(kind, name);
-        if (!row) fresh.push(rows.length);
-        rows.push(row ? { ...row, isNew: false } : null);
-      }
       const open = candidates.all(kind);
       const urls = new Map(open.map(({ name, url }) => [name, url]));
-      const picks = pick(open, fresh.length);
-      picks.forEach((bucket, i) => {
-        const at = fresh[i] ?? 0;
-        insert.run(kind, bucket, names[at] ?? '');
-        rows[at] = { bucket, url: urls.get(bucket) ?? null, isNew: true };
+      // As a rule all names are new. The pick that a known name does not need is the next one's.
+      const picks = pick(open, names.length);
+      let placed = 0;
+      const rows = names.map((name) => {
+        const bucket = picks[placed];
+        if (bucket !== undefined && insert.run(kind, bucket, name).changes === 1) {
+          placed++;
+          return { bucket, url: urls.get(bucket) ?? null, isNew: true };
+        }
+        const known = find.get(kind, name);
+        return known ? { ...known, isNew: false } : null;
       });
-      (picks.length > 0 ? commit : rollback).run();
+      (placed > 0 ? commit : rollback).run();
       return rows;
     } catch (error) {
       // A full disk has ended the transaction already.
@@ -174,13 +184,15 @@ export class SqliteEngine implements Engine {
     this.#events.up();
   }
 
+  // A busy database is no trouble: it will pass.
   #explain(error: unknown): unknown {
     const explained = explainSqliteError(error);
-    if (explained instanceof SharderError && explained.code !== 'database_busy') {
-      if (this.#isUp && explained.code.startsWith('database_')) {
-        this.#isUp = false;
-        this.#events.down(error);
-      }
+    const isTrouble =
+      explained instanceof SharderError &&
+      (explained.code === 'database_full' || explained.code === 'database_unavailable');
+    if (isTrouble && this.#isUp) {
+      this.#isUp = false;
+      this.#events.down(error);
     }
     return explained;
   }
