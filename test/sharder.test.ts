@@ -1,11 +1,163 @@
-// What always holds, by name.
+// What always holds, by name: one test or more for each rule that the sharder itself keeps, on both
+// engines. An "outsider" is a connection that is not ours: a person in psql or in sqlite3.
 
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { engines, startSharder } from './engines.js';
+import { describe, it, type TestContext } from 'node:test';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import SqliteConnection from 'better-sqlite3';
+import pg from 'pg';
+import {
+  declareKinds,
+  openDatabase,
+  Sharder,
+  type Answer,
+  type ErrorCode,
+  type SharderError,
+} from '../src/index.js';
+import { declareHub, engines, hubs, needsPostgres, open, startSharder } from './engines.js';
+
+const postgres = engines.filter(({ name }) => name === 'postgres');
+const sqlite = engines.filter(({ name }) => name === 'sqlite');
+
+interface Outsider {
+  run(sql: string): Promise<unknown>;
+  rows<T>(sql: string): Promise<T[]>;
+}
+
+/** Connects; gone when the test ends. */
+async function outsider(t: TestContext, { database }: Sharder): Promise<Outsider> {
+  if (database.engineName === 'sqlite') {
+    const connection = new SqliteConnection(database.location.slice('sqlite:'.length));
+    t.after(() => connection.close());
+    return {
+      run: (sql) => Promise.resolve(connection.exec(sql)),
+      rows: <T>(sql: string) => Promise.resolve(connection.prepare(sql).all() as T[]),
+    };
+  }
+  const client = new pg.Client({ connectionString: database.location });
+  await client.connect();
+  t.after(() => client.end());
+  return {
+    run: (sql) => client.query(sql),
+    rows: async <T>(sql: string) => (await client.query(sql)).rows as T[],
+  };
+}
+
+/** Another replica: a sharder of its own on the same database. */
+async function replicaOf({ database }: Sharder): Promise<Sharder> {
+  return Sharder.start(await open(database.location));
+}
+
+/** Takes the lock that every assignment of kind hub needs; resolves with what lets go of it. */
+async function holdKind(t: TestContext, sharder: Sharder): Promise<() => Promise<unknown>> {
+  const holder = await outsider(t, sharder);
+  await holder.run(
+    sharder.database.engineName === 'sqlite'
+      ? 'begin immediate'
+      : `begin; select from kind where name = 'hub' for update`,
+  );
+  return () => holder.run('commit');
+}
+
+/** Polls, with a deadline, for what PostgreSQL or another process tells when it likes. */
+async function eventually(check: () => unknown): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    try {
+      await check();
+      return;
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
+    await sleep(5);
+  }
+}
+
+/** On PostgreSQL a change is heard soon; on SQLite the very next request must know of it. */
+async function isHeard({ database }: Sharder, check: () => unknown): Promise<void> {
+  if (database.engineName === 'postgres') {
+    await eventually(check);
+  } else {
+    await nextTurn(); // requests of one turn were all made before the change
+    await check();
+  }
+}
+
+// A name that is refused throws at once, anything else rejects: here both are a promise.
+async function assign(sharder: Sharder, name: string, kind = 'hub'): Promise<Answer> {
+  return sharder.assign(kind, name);
+}
+
+async function bucketOf(sharder: Sharder, name: string): Promise<string> {
+  return (await assign(sharder, name)).bucket.name;
+}
+
+async function found(sharder: Sharder, name: string): Promise<string | undefined> {
+  return (await sharder.find('hub', name))?.bucket.name;
+}
+
+function names(count: number, prefix = 'user'): string[] {
+  return Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
+}
+
+async function assignAll(sharder: Sharder, all: readonly string[]): Promise<Answer[]> {
+  return Promise.all(all.map((name) => assign(sharder, name)));
+}
+
+async function counts({ database }: Sharder): Promise<Record<string, number>> {
+  const { knex } = database;
+  const objects = knex('shard')
+    .count('*')
+    .where({
+      kind: knex.ref('bucket.kind'),
+      bucket: knex.ref('bucket.name'),
+    });
+  const rows = await knex('bucket')
+    .orderBy('name')
+    .select<{ bucket: string; objects: unknown }[]>('name as bucket', objects.as('objects'));
+  return Object.fromEntries(rows.map(({ bucket, objects }) => [bucket, Number(objects)]));
+}
+
+async function members({ database }: Sharder): Promise<Record<string, number>> {
+  const rows = await database
+    .knex('bucket')
+    .orderBy('name')
+    .select<{ name: string; members: number }[]>('name', 'members');
+  return Object.fromEntries(rows.map((row) => [row.name, row.members]));
+}
+
+async function rowCount(sharder: Sharder): Promise<number> {
+  return Object.values(await counts(sharder)).reduce((sum, count) => sum + count, 0);
+}
+
+async function version({ database }: Sharder): Promise<number> {
+  const row = await database
+    .knex('kind')
+    .where({ name: 'hub' })
+    .first<{ version: unknown }>('version');
+  return Number(row.version);
+}
+
+function isRefused(code: ErrorCode) {
+  return (error: SharderError) => {
+    assert.equal(error.code, code, error.stack);
+    return true;
+  };
+}
+
+function spread(perBucket: Record<string, number>): number {
+  return Math.max(...Object.values(perBucket)) - Math.min(...Object.values(perBucket));
+}
+
+// Fails for this one name in a way that no retry mends.
+const REFUSE_POISON = {
+  sqlite: `create trigger refuse_poison before insert on shard when new.name = 'poison'
+    begin select raise(abort, 'poison'); end`,
+  postgres: `alter table shard add constraint refuse_poison check (name <> 'poison')`,
+};
 
 for (const engine of engines) {
-  describe(`assignment on ${engine.name}`, engine.options, () => {
+  describe(`one answer, on ${engine.name}`, engine.options, () => {
     it('a thousand first requests at once for one name leave one row and give one answer', async () => {
       const sharder = await startSharder(engine);
       const answers = await Promise.all(
@@ -16,5 +168,647 @@ for (const engine of engines) {
       const rows = await sharder.database.knex('shard').select('kind', 'bucket', 'name');
       assert.deepEqual(rows, [{ kind: 'hub', bucket: 'hub-0', name: 'iana' }]);
     });
+
+    it('the same names asked of four replicas at once get one row and one answer each', async () => {
+      const first = await startSharder(engine, hubs(7));
+      const replicas = [first];
+      while (replicas.length < 4) replicas.push(await replicaOf(first));
+      const all = names(700);
+      const answers = await Promise.all(
+        replicas.map((replica, i) =>
+          // Each begins elsewhere, so that each is first with some.
+          assignAll(replica, [...all.slice(i * 175), ...all.slice(0, i * 175)]).then((list) => [
+            ...list.slice(list.length - i * 175),
+            ...list.slice(0, list.length - i * 175),
+          ]),
+        ),
+      );
+      for (const [i, name] of all.entries()) {
+        const given = answers.map((list) => list[i]);
+        assert.equal(new Set(given.map((answer) => answer?.bucket.name)).size, 1, name);
+        assert.equal(given.filter((answer) => answer?.reason === 'assigned').length, 1, name);
+      }
+      assert.equal(await rowCount(first), 700);
+      assert.ok(spread(await counts(first)) <= 1);
+    });
+
+    const ODD_NAMES = [
+      ...['iana', 'Iana', 'IANA', 'i.ana', 'ia na', 'ia  na', 'iana@uni.example', 'i/a/n/a'],
+      ...["o'neil", '"', '\\', '%', '_', '?', '??', '$1', ':name', ';--', '{}', 'null', '1', '01'],
+      ...['__proto__', 'constructor', 'ß', 'ss', 'é', 'e\u0301', 'ı', 'i', '名前', '🦄', '\ufffd'],
+      ...['a'.repeat(256), 'é'.repeat(128), '🦄'.repeat(64)],
+    ];
+
+    it('names that look alike are different objects, each with the answer of its own', async () => {
+      // Two buckets per name: none has to share.
+      const sharder = await startSharder(engine, hubs(ODD_NAMES.length));
+      const answers = await assignAll(sharder, ODD_NAMES);
+      const given = answers.map(({ bucket }) => bucket.name);
+      assert.equal(new Set(given).size, ODD_NAMES.length);
+
+      const rows = await sharder.database
+        .knex('shard')
+        .select<{ name: string; bucket: string }[]>('name', 'bucket');
+      assert.deepEqual(
+        new Map(rows.map(({ name, bucket }) => [name, bucket])),
+        new Map(ODD_NAMES.map((name, i) => [name, given[i]])),
+      );
+      const replica = await replicaOf(sharder);
+      const again = await Promise.all(ODD_NAMES.map((name) => found(replica, name)));
+      assert.deepEqual(again, given);
+    });
+
+    it('a name that could be taken for another is refused, and nothing is stored', async () => {
+      const sharder = await startSharder(engine);
+      const bad = [
+        ...[
+          '',
+          ' ',
+          ' iana',
+          'iana ',
+          '\tiana',
+          'iana\n',
+          '\u00a0iana',
+          'iana\u2003',
+          '\ufeffiana',
+        ],
+        ...['ia\nna', 'ia\0na', 'ia\x1fna', 'iana\x7f', 'ia\u0085na', '\ud83e', 'ia\udd84na'],
+        ...['a'.repeat(257), 'é'.repeat(128) + 'a', '🦄'.repeat(65), 'a'.repeat(1_000_000)],
+      ];
+      for (const name of bad) {
+        await assert.rejects(assign(sharder, name), isRefused('bad_name'), JSON.stringify(name));
+        await assert.rejects(sharder.find('hub', name), isRefused('bad_name'));
+      }
+      assert.equal(await rowCount(sharder), 0);
+    });
+
+    it('a kind that nobody declared is refused, until somebody declares it', async () => {
+      const sharder = await startSharder(engine);
+      for (const kind of ['home', '', 'Hub', 'hub ', 'a/b', '-x', '__proto__', 'h'.repeat(64)]) {
+        await assert.rejects(assign(sharder, 'iana', kind), isRefused('unknown_kind'), kind);
+      }
+      await declareKinds(sharder.database, { home: { buckets: [{ name: 'home-0' }] } }, 'test');
+      assert.equal((await assign(sharder, 'iana', 'home')).bucket.name, 'home-0');
+    });
+
+    it('an object of one kind is another than that of the same name and another kind', async () => {
+      const sharder = await startSharder(engine, hubs(1));
+      await declareKinds(sharder.database, { home: { buckets: [{ name: 'home-0' }] } }, 'test');
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+      assert.equal(await sharder.find('home', 'iana'), undefined);
+      assert.equal((await assign(sharder, 'iana', 'home')).bucket.name, 'home-0');
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+    });
+  });
+
+  describe(`for ever, on ${engine.name}`, engine.options, () => {
+    it('whoever has an answer can see its row from any other connection', async () => {
+      const sharder = await startSharder(engine);
+      await Promise.all(
+        names(200).map(async (name) => {
+          const { bucket } = await assign(sharder, name);
+          const row: unknown = await sharder.database.knex('shard').where({ name }).first('bucket');
+          assert.deepEqual(row, { bucket: bucket.name });
+        }),
+      );
+    });
+
+    it('the same answers come after the database was closed and opened again', async () => {
+      const url = await engine.createDatabase();
+      const database = await openDatabase(url);
+      await declareHub(database, hubs(5));
+      const before = await assignAll(await Sharder.start(database), names(100));
+      await database.close();
+      const restarted = await Sharder.start(await open(url));
+      const after = await assignAll(restarted, names(100));
+      assert.deepEqual(
+        after.map(({ bucket }) => bucket.name),
+        before.map(({ bucket }) => bucket.name),
+      );
+      assert.ok(after.every(({ reason }) => reason === 'existing'));
+    });
+
+    it('nobody moves when buckets are added, cordoned, filled or weighted anew', async (t) => {
+      const sharder = await startSharder(engine, hubs(3));
+      const all = names(90);
+      const before = await assignAll(sharder, all);
+      const other = await outsider(t, sharder);
+      await other.run(`update bucket set state = 'cordoned' where name = 'hub-0'`);
+      await other.run(`update bucket set capacity = 1 where name = 'hub-1'`);
+      await declareHub(sharder.database, { 'hub-2': { weight: 1000 }, 'hub-9': {} });
+      await assignAll(sharder, names(50, 'new'));
+      const restarted = await replicaOf(sharder);
+      for (const replica of [sharder, restarted]) {
+        const now = await assignAll(replica, all);
+        assert.deepEqual(
+          now.map(({ bucket }) => bucket.name),
+          before.map(({ bucket }) => bucket.name),
+        );
+      }
+    });
+  });
+
+  describe(`even, on ${engine.name}`, engine.options, () => {
+    it('five thousand first requests at once differ by one at most over seven buckets', async () => {
+      const sharder = await startSharder(engine, hubs(7));
+      await assignAll(sharder, names(5000));
+      const perBucket = await counts(sharder);
+      assert.equal(await rowCount(sharder), 5000);
+      assert.ok(spread(perBucket) <= 1, JSON.stringify(perBucket));
+    });
+
+    it('weights of 1, 2 and 5 share 800 objects as 100, 200 and 500', async () => {
+      const sharder = await startSharder(engine, {
+        'hub-0': { weight: 1 },
+        'hub-1': { weight: 2 },
+        'hub-2': { weight: 5 },
+      });
+      await assignAll(sharder, names(800));
+      assert.deepEqual(await counts(sharder), { 'hub-0': 100, 'hub-1': 200, 'hub-2': 500 });
+    });
+
+    it('ties go by name, whatever order the buckets came in', async () => {
+      const sharder = await startSharder(engine, { b: {}, a: {}, Z: {}, c: {} });
+      const order: string[] = [];
+      for (const name of names(8)) order.push(await bucketOf(sharder, name));
+      assert.deepEqual(order, ['Z', 'a', 'b', 'c', 'Z', 'a', 'b', 'c']);
+    });
+
+    it('a bucket that is added later fills first', async () => {
+      const sharder = await startSharder(engine, hubs(2));
+      await assignAll(sharder, names(100));
+      await declareHub(sharder.database, { 'hub-9': {} });
+      const answers = await assignAll(sharder, names(49, 'new'));
+      assert.deepEqual([...new Set(answers.map(({ bucket }) => bucket.name))], ['hub-9']);
+      await assignAll(sharder, names(4, 'newer'));
+      assert.deepEqual(await counts(sharder), { 'hub-0': 51, 'hub-1': 51, 'hub-9': 51 });
+    });
+  });
+
+  describe(`counted, on ${engine.name}`, engine.options, () => {
+    it('members is the count of the rows while replicas assign and outsiders move and delete', async (t) => {
+      const sharder = await startSharder(engine, hubs(4));
+      const replica = await replicaOf(sharder);
+      await assignAll(sharder, names(200));
+      const other = await outsider(t, sharder);
+      const meddle = async () => {
+        for (let i = 0; i < 20; i++) {
+          await eventually(() =>
+            other.run(`update shard set bucket = 'hub-0' where name like 'user-${i}%'`),
+          );
+          await eventually(() => other.run(`delete from shard where name = 'user-${100 + i}'`));
+          await nextTurn();
+        }
+      };
+      await Promise.all([
+        assignAll(sharder, names(1500, 'a')),
+        assignAll(replica, names(1500, 'b')),
+        meddle(),
+      ]);
+      assert.equal(await rowCount(sharder), 3180);
+      assert.deepEqual(await members(sharder), await counts(sharder));
+    });
+
+    it('the version of the kind grows by one with every batch that assigned', async () => {
+      const sharder = await startSharder(engine);
+      let batches = 0;
+      sharder.on('batch', () => batches++);
+      const before = await version(sharder);
+      await assignAll(sharder, names(2500));
+      assert.ok(batches >= 3, 'a batch takes a thousand names at most');
+      assert.equal(await version(sharder), before + batches);
+
+      await assignAll(await replicaOf(sharder), names(2500));
+      assert.equal(await version(sharder), before + batches, 'those that are known write nothing');
+    });
+  });
+
+  describe(`placed only where allowed, on ${engine.name}`, engine.options, () => {
+    it('capacity is reached exactly by many at once; the others are told and nothing is stored', async () => {
+      const sharder = await startSharder(engine, {
+        'hub-0': { capacity: 100 },
+        'hub-1': { capacity: 30, weight: 3 },
+        'hub-2': { capacity: 0 },
+      });
+      const results = await Promise.allSettled(names(200).map((name) => assign(sharder, name)));
+      const refused = results.filter((result) => result.status === 'rejected');
+      assert.equal(refused.length, 70);
+      for (const { reason } of refused) isRefused('no_room')(reason as SharderError);
+      assert.deepEqual(await counts(sharder), { 'hub-0': 100, 'hub-1': 30, 'hub-2': 0 });
+
+      const before = await version(sharder);
+      await assert.rejects(assign(sharder, 'late'), isRefused('no_room'));
+      assert.equal(await found(sharder, 'late'), undefined);
+      assert.equal(await version(sharder), before);
+      assert.equal(await bucketOf(sharder, 'user-0'), await found(sharder, 'user-0'));
+
+      await declareHub(sharder.database, { 'hub-2': { capacity: 1 } });
+      assert.equal(await bucketOf(sharder, 'late'), 'hub-2');
+    });
+
+    it('two replicas fill the last places together without passing the capacity', async () => {
+      const sharder = await startSharder(engine, { 'hub-0': { capacity: 333 } });
+      const replica = await replicaOf(sharder);
+      const results = await Promise.allSettled([
+        ...names(250, 'a').map((name) => assign(sharder, name)),
+        ...names(250, 'b').map((name) => assign(replica, name)),
+      ]);
+      assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 333);
+      assert.deepEqual(await members(sharder), { 'hub-0': 333 });
+    });
+
+    for (const state of ['cordoned', 'draining']) {
+      it(`a ${state} bucket gets nothing new and keeps answering for those it has`, async (t) => {
+        const sharder = await startSharder(engine, hubs(2));
+        assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+        const other = await outsider(t, sharder);
+        await other.run(`update bucket set state = '${state}' where name = 'hub-0'`);
+        const answers = await assignAll(sharder, names(20));
+        assert.ok(answers.every(({ bucket }) => bucket.name === 'hub-1'));
+        const replica = await replicaOf(sharder);
+        for (const each of [sharder, replica]) {
+          const answer = await assign(each, 'iana');
+          assert.equal(answer.bucket.name, 'hub-0');
+          assert.equal(answer.reason, 'existing');
+        }
+
+        await other.run(`update bucket set state = '${state}'`);
+        await assert.rejects(assign(sharder, 'late'), isRefused('no_room'));
+        assert.equal(await rowCount(sharder), 21);
+      });
+    }
+
+    it('a kind without buckets has no room', async () => {
+      const sharder = await startSharder(engine, {});
+      await assert.rejects(assign(sharder, 'iana'), isRefused('no_room'));
+    });
+
+    it('an assignment that fails stores nothing, leaves the version, and harms no later one', async (t) => {
+      const sharder = await startSharder(engine);
+      const other = await outsider(t, sharder);
+      await other.run(REFUSE_POISON[engine.name]);
+      const before = await version(sharder);
+      const results = await Promise.allSettled(
+        ['iana', 'poison', 'ivan'].map((name) => assign(sharder, name)),
+      );
+      assert.ok(results.every(({ status }) => status === 'rejected'));
+      assert.equal(await rowCount(sharder), 0);
+      assert.equal(await version(sharder), before);
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+      assert.equal(await version(sharder), before + 1);
+    });
+  });
+
+  describe(`fresh, on ${engine.name}`, engine.options, () => {
+    const CHANGES = [
+      { what: 'moved', sql: `update shard set bucket = 'hub-4' where name = 'iana'`, now: 'hub-4' },
+      { what: 'deleted', sql: `delete from shard where name = 'iana'`, now: undefined },
+      {
+        what: 'deleted with all others',
+        sql: engine.name === 'sqlite' ? 'delete from shard' : 'truncate shard',
+        now: undefined,
+      },
+      {
+        what: 'renamed',
+        sql: `update shard set name = 'ivan' where name = 'iana'`,
+        now: undefined,
+      },
+      {
+        what: 'replaced by another that took its name',
+        sql: `begin; delete from shard where name = 'iana';
+          update shard set name = 'iana' where name = 'user-0'; commit`,
+        now: 'hub-1',
+      },
+      {
+        what: 'moved with a thousand others by one statement',
+        sql: `update shard set bucket = 'hub-4'`,
+        now: 'hub-4',
+      },
+      ...(engine.name === 'sqlite'
+        ? [
+            {
+              what: 'moved by INSERT OR REPLACE',
+              sql: `insert or replace into shard (kind, bucket, name)
+                values ('hub', 'hub-4', 'iana')`,
+              now: 'hub-4',
+            },
+          ]
+        : []),
+    ];
+    for (const { what, sql, now } of CHANGES) {
+      it(`an answer is dropped when its object is ${what} by an outsider`, async (t) => {
+        const sharder = await startSharder(engine);
+        assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+        await assignAll(sharder, names(1200));
+        const other = await outsider(t, sharder);
+        assert.equal(await found(sharder, 'iana'), 'hub-0');
+        await other.run(sql);
+        await isHeard(sharder, async () => {
+          assert.equal(await found(sharder, 'iana'), now);
+        });
+        if (now !== undefined) assert.equal(await bucketOf(sharder, 'iana'), now);
+      });
+    }
+
+    it('an object that was deleted is assigned anew, and renamed it keeps its bucket', async (t) => {
+      const sharder = await startSharder(engine);
+      const other = await outsider(t, sharder);
+      await assignAll(sharder, ['iana', 'ivan']);
+      await other.run(`delete from shard where name = 'iana'`);
+      await other.run(`update shard set name = 'igor' where name = 'ivan'`);
+      await isHeard(sharder, async () => {
+        assert.equal(await found(sharder, 'iana'), undefined);
+      });
+      assert.equal((await assign(sharder, 'iana')).reason, 'assigned');
+      assert.equal(await bucketOf(sharder, 'igor'), 'hub-1');
+    });
+
+    it('an answer carries the URL that its bucket has now', async (t) => {
+      const sharder = await startSharder(engine, { 'hub-0': { url: 'http://old.example' } });
+      assert.equal((await assign(sharder, 'iana')).bucket.url, 'http://old.example');
+      const other = await outsider(t, sharder);
+      for (const url of [`'http://new.example'`, 'null']) {
+        await other.run(`update bucket set url = ${url}`);
+        await isHeard(sharder, async () => {
+          const { bucket } = await assign(sharder, 'iana');
+          assert.equal(bucket.url, url === 'null' ? null : 'http://new.example');
+        });
+      }
+    });
+
+    it('a replica hears of what another has moved', async () => {
+      const sharder = await startSharder(engine);
+      const replica = await replicaOf(sharder);
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+      assert.equal(await bucketOf(replica, 'iana'), 'hub-0');
+      await replica.database.write((trx) =>
+        trx('shard').where({ name: 'iana' }).update({ bucket: 'hub-3' }),
+      );
+      for (const each of [sharder, replica]) {
+        await isHeard(each, async () => {
+          assert.equal(await bucketOf(each, 'iana'), 'hub-3');
+        });
+      }
+    });
+
+    it('what this process itself has moved is known when the move has returned', async () => {
+      const sharder = await startSharder(engine);
+      for (const bucket of ['hub-1', 'hub-2', 'hub-3']) {
+        await bucketOf(sharder, 'iana');
+        await sharder.database.write((trx) =>
+          trx('shard').where({ name: 'iana' }).update({ bucket }),
+        );
+        if (engine.name === 'sqlite') assert.equal(await bucketOf(sharder, 'iana'), bucket);
+        else
+          await eventually(async () => {
+            assert.equal(await bucketOf(sharder, 'iana'), bucket);
+          });
+      }
+    });
+  });
+
+  describe(`reading never writes, on ${engine.name}`, engine.options, () => {
+    it('find creates nothing, for names that are there and names that are not', async () => {
+      const sharder = await startSharder(engine);
+      await assign(sharder, 'iana');
+      const before = await version(sharder);
+      assert.equal((await sharder.find('hub', 'iana'))?.reason, 'existing');
+      const answers = await Promise.all(names(500).map((name) => sharder.find('hub', name)));
+      assert.ok(answers.every((answer) => answer === undefined));
+      assert.equal(await sharder.find('hub', 'Iana'), undefined);
+      assert.equal(await rowCount(sharder), 1);
+      assert.equal(await version(sharder), before);
+    });
+  });
+
+  describe(`overloaded, on ${engine.name}`, engine.options, () => {
+    it('the eleventh who waits is refused, the ten are answered, and known users do not wait', async (t) => {
+      const sharder = await startSharder(engine, hubs(5), { queueLimit: 10 });
+      await assign(sharder, 'known');
+      const letGo = await holdKind(t, sharder);
+      const waiting = names(10).map((name) => assign(sharder, name));
+      await assert.rejects(assign(sharder, 'late'), isRefused('overloaded'));
+      assert.equal(sharder.status.waiting, 10);
+      assert.equal(await bucketOf(sharder, 'known'), 'hub-0');
+      await letGo();
+      const answers = await Promise.all(waiting);
+      assert.ok(answers.every(({ reason }) => reason === 'assigned'));
+      assert.equal(sharder.status.waiting, 0);
+      assert.equal(await found(sharder, 'late'), undefined);
+      assert.equal((await assign(sharder, 'late')).reason, 'assigned');
+    });
+  });
+}
+
+for (const engine of sqlite) {
+  describe('while another program writes to the SQLite file', () => {
+    it('known users are answered, new ones wait, and the event loop keeps turning', async (t) => {
+      const sharder = await startSharder(engine);
+      await assign(sharder, 'known');
+      const letGo = await holdKind(t, sharder);
+      let isAnswered = false;
+      const waiting = assign(sharder, 'new').finally(() => (isAnswered = true));
+      for (let turn = 0; turn < 100; turn++) {
+        await sleep(1);
+        assert.equal(await bucketOf(sharder, 'known'), 'hub-0');
+        assert.equal(isAnswered, false);
+      }
+      await letGo();
+      assert.equal((await waiting).bucket.name, 'hub-1');
+    });
+
+    it('every connection is durable at each commit and keeps the foreign keys', async () => {
+      const { database } = await startSharder(engine);
+      const pragma = async (name: string) => {
+        const rows = await database.knex.raw<Record<string, unknown>[]>(`pragma ${name}`);
+        return Object.values(rows[0] ?? {})[0];
+      };
+      assert.equal(await pragma('journal_mode'), 'wal');
+      assert.equal(await pragma('synchronous'), 2);
+      assert.equal(await pragma('foreign_keys'), 1);
+      assert.equal(await pragma('busy_timeout'), 0);
+    });
+  });
+}
+
+describe('a lock that is held for longer than five seconds', { concurrency: true }, () => {
+  for (const engine of engines) {
+    it(
+      `is answered as database_busy, and nothing is stored, on ${engine.name}`,
+      engine.options,
+      async (t) => {
+        const sharder = await startSharder(engine);
+        await assign(sharder, 'known');
+        const letGo = await holdKind(t, sharder);
+        await assert.rejects(assign(sharder, 'new'), isRefused('database_busy'));
+        const known = await assign(sharder, 'known');
+        assert.deepEqual([known.bucket.name, known.isStale], ['hub-0', false]);
+        await letGo();
+        assert.equal(await found(sharder, 'new'), undefined);
+        assert.equal((await assign(sharder, 'new')).reason, 'assigned');
+      },
+    );
+  }
+});
+
+for (const engine of postgres) {
+  describe('conflicts on PostgreSQL are retried', needsPostgres, () => {
+    it('a name that an outsider inserts in the middle of our batch keeps the bucket it got there', async (t) => {
+      const sharder = await startSharder(engine);
+      const [other, watcher] = [await outsider(t, sharder), await outsider(t, sharder)];
+      await other.run(
+        `begin; insert into shard (kind, bucket, name) values ('hub', 'hub-3', 'iana')`,
+      );
+      const all = [...names(25, 'a'), 'iana', ...names(25, 'b')];
+      const waiting = assignAll(sharder, all);
+      await eventually(() => isWaiting(watcher));
+      await other.run('commit');
+      const answers = await waiting;
+      assert.deepEqual(
+        [answers[25]?.bucket.name, answers[25]?.reason],
+        ['hub-3', 'existing'],
+        'the answer is the row that was committed',
+      );
+      assert.equal(answers.filter(({ reason }) => reason === 'assigned').length, 50);
+      assert.equal(await rowCount(sharder), 51);
+      assert.ok(spread(await counts(sharder)) <= 1);
+      assert.deepEqual(await members(sharder), await counts(sharder));
+    });
+
+    it('a deadlock', async (t) => {
+      const sharder = await startSharder(engine);
+      const [other, holder, watcher] = [
+        await outsider(t, sharder),
+        await outsider(t, sharder),
+        await outsider(t, sharder),
+      ];
+      // We are the victim: the outsider would notice far later.
+      await other.run(`set deadlock_timeout = '20s'`);
+      // Both stand in line for the kind's row, we first; the outsider holds the bucket that we need
+      // next.
+      await holder.run(`begin; select from kind where name = 'hub' for update`);
+      const waiting = assign(sharder, 'iana');
+      await eventually(() => isWaiting(watcher));
+      await other.run(`begin; update bucket set weight = weight where name = 'hub-0'`);
+      const second = other.run(`update kind set version = version where name = 'hub'`);
+      await eventually(() => isWaiting(watcher, 2));
+      await holder.run('commit');
+      await second;
+      await other.run('commit');
+      assert.equal((await waiting).reason, 'assigned');
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+      assert.deepEqual(await members(sharder), await counts(sharder));
+
+      // A connection that ends hands in what it has counted.
+      await sharder.database.close();
+      await eventually(async () => {
+        const rows = await watcher.rows<{ deadlocks: string }>(
+          'select deadlocks from pg_stat_database where datname = current_database()',
+        );
+        assert.equal(Number(rows[0]?.deadlocks), 1);
+      });
+    });
+
+    for (const [what, code] of [
+      ['serialization failures', '40001'],
+      ['deadlocks', '40P01'],
+    ] as const) {
+      it(`${what} in a row, and only what succeeded is counted`, async (t) => {
+        const sharder = await startSharder(engine);
+        const other = await outsider(t, sharder);
+        // A sequence does not roll back, so it counts the attempts.
+        await other.run(`
+          create sequence attempt;
+          create function fail_at_first() returns trigger language plpgsql as $$
+          begin
+            if nextval('attempt') <= 5 then
+              raise exception 'not yet' using errcode = '${code}';
+            end if;
+            return null;
+          end $$;
+          create trigger fail_at_first before insert on shard
+            for each statement execute function fail_at_first()`);
+        const before = await version(sharder);
+        const answers = await assignAll(sharder, names(20));
+        assert.ok(answers.every(({ reason }) => reason === 'assigned'));
+        const rows = await other.rows<{ last_value: string }>('select last_value from attempt');
+        assert.equal(Number(rows[0]?.last_value), 6);
+        assert.equal(await version(sharder), before + 1);
+        assert.equal(await rowCount(sharder), 20);
+      });
+    }
+  });
+
+  describe('fresh, when PostgreSQL cannot tell us', needsPostgres, () => {
+    it('a user who is moved while the listening connection is cut is not answered as before', async (t) => {
+      const sharder = await startSharder(engine);
+      const other = await outsider(t, sharder);
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+      await cutListener(other);
+      await other.run(`update shard set bucket = 'hub-3' where name = 'iana'`);
+      await eventually(async () => {
+        assert.equal(await bucketOf(sharder, 'iana'), 'hub-3');
+      });
+      // It hears again.
+      await eventually(async () => {
+        await assign(sharder, 'iana');
+        const { cacheHits } = sharder.status;
+        await assign(sharder, 'iana');
+        assert.equal(sharder.status.cacheHits, cacheHits + 1);
+      });
+      await other.run(`update shard set bucket = 'hub-2' where name = 'iana'`);
+      await eventually(async () => {
+        assert.equal(await bucketOf(sharder, 'iana'), 'hub-2');
+      });
+    });
+
+    it('while it cannot listen an old answer is marked as stale, and the first after that is fresh', async (t) => {
+      const sharder = await startSharder(engine);
+      const other = await outsider(t, sharder);
+      const admin = new pg.Client({
+        connectionString: sharder.database.location.replace(/[^/]+$/, 'postgres'),
+      });
+      await admin.connect();
+      t.after(() => admin.end());
+      const name = sharder.database.location.replace(/.*\//, '');
+
+      assert.equal(await bucketOf(sharder, 'iana'), 'hub-0');
+      const down = new Promise((resolve) => sharder.once('down', resolve));
+      const up = new Promise<void>((resolve) => sharder.once('up', resolve));
+      await admin.query(`alter database ${name} allow_connections false`);
+      await cutListener(other);
+      await down;
+      await other.run(`update shard set bucket = 'hub-3' where name = 'iana'`);
+      const stale = await assign(sharder, 'iana');
+      assert.deepEqual([stale.bucket.name, stale.isStale], ['hub-0', true]);
+      await assert.rejects(assign(sharder, 'new'), isRefused('database_unavailable'));
+
+      await admin.query(`alter database ${name} allow_connections true`);
+      await up;
+      const fresh = await assign(sharder, 'iana');
+      assert.deepEqual([fresh.bucket.name, fresh.isStale], ['hub-3', false]);
+      assert.equal((await assign(sharder, 'new')).reason, 'assigned');
+    });
+  });
+}
+
+/** Resolves when so many connections wait for a lock. */
+async function isWaiting(watcher: Outsider, count = 1): Promise<void> {
+  const rows = await watcher.rows(
+    `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+  );
+  assert.equal(rows.length, count);
+}
+
+/** Ends the connection that LISTENs, known by what it said last; resolves when it is gone. */
+async function cutListener(other: Outsider): Promise<void> {
+  const cut = await other.rows<{ pid: number }>(`
+    select pid, pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name = 'sharder'
+      and query in ('listen sharder', 'select 1')`);
+  assert.equal(cut.length, 1);
+  await eventually(async () => {
+    const rows = await other.rows(`select from pg_stat_activity where pid = ${cut[0]?.pid ?? 0}`);
+    assert.deepEqual(rows, []);
   });
 }

@@ -1,0 +1,72 @@
+-- What the migrations in this directory make. Written by a test, never by hand.
+
+CREATE TABLE kind (
+  name     text    not null primary key check (length(name) between 1 and 63),
+  policy   text    not null default 'emptiest' check (policy in ('emptiest', 'hash')),
+  settings text    not null default '{}' check (json_valid(settings)),
+  version  integer not null default 0
+) strict;
+
+CREATE TABLE bucket (
+  kind         text    not null references kind (name),
+  name         text    not null check (length(name) between 1 and 256),
+  url          text,
+  weight       integer not null default 1 check (weight between 1 and 1000000),
+  capacity     integer check (capacity between 0 and 1000000000),
+  state        text    not null default 'active' check (state in ('active', 'cordoned', 'draining')),
+  state_reason text,
+  members      integer not null default 0 check (members >= 0),
+  created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  primary key (kind, name)
+) strict, without rowid;
+
+CREATE TABLE shard (
+  id          integer primary key,
+  kind        text not null,
+  bucket      text not null,
+  name        text not null check (length(cast(name as blob)) between 1 and 256),
+  assigned_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  unique (kind, name),
+  foreign key (kind, bucket) references bucket (kind, name)
+) strict;
+
+CREATE INDEX shard_kind_bucket on shard (kind, bucket);
+
+CREATE TABLE change (
+  id          integer primary key,
+  at          text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  actor       text not null,
+  action      text not null,
+  kind        text not null,
+  name        text,
+  from_bucket text,
+  to_bucket   text,
+  reason      text,
+  plan        integer
+) strict;
+
+CREATE INDEX change_kind_name on change (kind, name);
+
+CREATE TABLE revision (
+  id     integer primary key check (id = 1),
+  number integer not null
+) strict;
+
+CREATE TRIGGER shard_inserted after insert on shard begin
+  update bucket set members = members + 1 where kind = new.kind and name = new.bucket;
+end;
+
+CREATE TRIGGER shard_deleted after delete on shard begin
+  update bucket set members = members - 1 where kind = old.kind and name = old.bucket;
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER shard_updated after update of kind, bucket, name on shard begin
+  update bucket set members = members - 1 where kind = old.kind and name = old.bucket;
+  update bucket set members = members + 1 where kind = new.kind and name = new.bucket;
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER bucket_url_changed after update of url on bucket when old.url is not new.url begin
+  update revision set number = number + 1;
+end;
