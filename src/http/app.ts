@@ -49,21 +49,14 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
       req,
       req.params.kind ?? DEFAULT_KIND,
       (answer, user) => {
-        try {
-          const { bucket } = answer;
-          const prepared = replies.of(answer);
-          const location = destination(bucket, req.query.next);
-          const headers = [
-            ...prepared.shard,
-            ...replies.cookie(prepared, bucket, user, isHttps(req)),
-          ];
-          for (let i = 0; i < headers.length; i += 2)
-            res.set(headers[i] ?? '', headers[i + 1] ?? '');
-          prepared.count++;
-          res.redirect(302, location);
-        } catch (error) {
-          next(error);
-        }
+        const { bucket } = answer;
+        const location = destination(bucket, req.query.next);
+        const prepared = replies.of(answer);
+        prepared.count++;
+        const cookie = replies.cookie(prepared, bucket, user, isHttps(req));
+        const headers = [...prepared.shard, ...cookie];
+        for (let i = 0; i < headers.length; i += 2) res.set(headers[i] ?? '', headers[i + 1]);
+        res.redirect(302, location);
       },
       next,
     );

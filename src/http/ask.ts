@@ -8,7 +8,7 @@ import { SharderError } from '../errors.js';
 import type { Sharder } from '../sharder.js';
 import type { Cookies } from './cookie.js';
 
-/** Calls `reply` or `fail`, once; `reply` at once for a known user. */
+/** Calls `reply`, at once for a known user, or `fail`; and `fail` too if `reply` throws. */
 export type Ask = (
   req: IncomingMessage,
   kind: string,
@@ -28,10 +28,17 @@ export function createAsk(
   return (req, kind, reply, fail) => {
     let user = '';
     let answer: Answer | Promise<Answer>;
+    const deliver = (given: Answer): void => {
+      try {
+        reply(given, user);
+      } catch (error) {
+        fail(error, user);
+      }
+    };
     const rescue = (error: unknown): void => {
       const bucket = isDatabaseTrouble(error) ? provenBucket(req, kind, user) : undefined;
       if (bucket === undefined) fail(error, user);
-      else reply(sharder.staleAnswer(kind, bucket), user);
+      else deliver(sharder.staleAnswer(kind, bucket));
     };
     try {
       user = identify(req);
@@ -40,13 +47,8 @@ export function createAsk(
       rescue(error);
       return;
     }
-    if (answer instanceof Promise) {
-      answer.then((late) => {
-        reply(late, user);
-      }, rescue);
-    } else {
-      reply(answer, user);
-    }
+    if (answer instanceof Promise) answer.then(deliver, rescue);
+    else deliver(answer);
   };
 
   function provenBucket(req: IncomingMessage, kind: string, user: string): string | undefined {

@@ -1,0 +1,137 @@
+// The README's console examples, typed as they are printed, one after the other, in a directory
+// that looks like a fresh clone. Only the ports are others.
+
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { needsPostgres, postgresServer, temporaryDirectory } from './engines.js';
+import { postgresBin } from './postgres.js';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+interface Example {
+  readonly command: string;
+  readonly output: string;
+}
+
+/** The examples of every block marked `console`: a line after `$ `, then what it prints. */
+function examples(markdown: string): Example[] {
+  const blocks = [...markdown.matchAll(/^```console\n(.*?)^```/gms)].map((match) => match[1] ?? '');
+  return blocks.flatMap((block) =>
+    block
+      .split(/^\$ /m)
+      .slice(1)
+      .map((text) => {
+        const [command = '', ...lines] = text.split('\n');
+        return { command, output: lines.join('\n').trim() };
+      }),
+  );
+}
+
+/** A shell in which each command's output can be told from the next one's. */
+class Shell {
+  readonly process: ChildProcessWithoutNullStreams;
+  /** What went to stderr: the services' logs, and the shell's own notices. */
+  errors = '';
+  #output = '';
+
+  constructor(cwd: string, env: NodeJS.ProcessEnv) {
+    // In a session of its own, which pkill is kept to: other tests run services too.
+    this.process = spawn('bash', [], { cwd, env, detached: true });
+    this.process.stdout.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
+    this.process.stderr.setEncoding('utf8').on('data', (text: string) => (this.errors += text));
+    this.process.stdin.write('pkill() { command pkill -s 0 "$@"; }\n');
+  }
+
+  /** Runs a command to its end; one that ends in `&` until the service says that it listens. */
+  async run(command: string): Promise<string> {
+    this.#output = '';
+    const isBackground = command.trim().endsWith('&');
+    const end = isBackground ? /listens on .*\n/ : /--end--\n/;
+    this.process.stdin.write(isBackground ? `${command}\n` : `${command}\necho --end--\n`);
+    while (!end.test(this.#output)) await once(this.process.stdout, 'data');
+    return this.#output.replace('--end--\n', '').trim();
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.process, 'close');
+    process.kill(-(this.process.pid ?? 0), 'SIGKILL');
+    await closed;
+  }
+}
+
+// The first three digits of the README's ports, 888, become others that are free.
+async function freePortPrefix(): Promise<string> {
+  for (;;) {
+    const prefix =
+      String(200 + Math.floor(Math.random() * 300)) + String(Math.floor(Math.random() * 10));
+    const areFree = await Promise.all(
+      [1, 2, 3, 8].map((digit) => isFree(Number(`${prefix}${digit}`))),
+    );
+    if (areFree.every(Boolean)) return prefix;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}
+
+// What may differ: the width of a column, and what the README leaves out with an ellipsis.
+function pattern(output: string): RegExp {
+  const lines = output.split('\n').map((line) =>
+    line
+      .replaceAll(/-{3,}/g, '---')
+      .replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
+      .replaceAll('…', '.*')
+      .trim()
+      .replaceAll(/\s+/g, '\\s+'),
+  );
+  return new RegExp(`^\\s*${lines.join('\\s*\\n\\s*')}\\s*$`);
+}
+
+describe('the README', needsPostgres, () => {
+  const shells: Shell[] = [];
+  after(async () => {
+    for (const shell of shells) await shell.close();
+  });
+
+  it('prints what its commands print', { timeout: 120_000 }, async () => {
+    const clone = temporaryDirectory();
+    for (const name of readdirSync(ROOT)) {
+      if (!/\.db|^\.git$/.test(name)) symlinkSync(join(ROOT, name), join(clone, name));
+    }
+    const server = await postgresServer();
+    const prefix = await freePortPrefix();
+    const ports = (text: string) => text.replaceAll(/\b888(?=\d|\$)/g, prefix);
+    const shell = new Shell(clone, {
+      ...process.env,
+      PATH: `${postgresBin ?? ''}:${process.env.PATH ?? ''}`,
+      PGHOST: '127.0.0.1',
+      PGPORT: String(server.port),
+      PGUSER: 'sharder',
+      SHARDER_LISTEN: ports('127.0.0.1:8888'),
+      npm_config_loglevel: 'silent',
+    });
+    shells.push(shell);
+
+    await shell.run('npm start &');
+    for (const { command, output } of examples(readFileSync(join(ROOT, 'README.md'), 'utf8'))) {
+      const printed = (await shell.run(ports(command))).replaceAll(/-{3,}/g, '---');
+      if (output !== '')
+        assert.match(printed, pattern(output), `$ ${command}\n${printed}\n${shell.errors}`);
+    }
+  });
+});
