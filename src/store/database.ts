@@ -7,9 +7,11 @@ import createKnex, { type Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import type { Engine, EngineEvents } from './engine.js';
 import { migrate, refuseNewer, schemaState, type EngineName } from './migrate.js';
-import { explainPostgresError, isConflict, PostgresEngine } from './postgres.js';
+import { PostgresEngine } from './postgres.js';
+import { explainPostgresError, isConflict } from './postgres-errors.js';
 import { retry } from './retry.js';
-import { explainSqliteError, isBusy, SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
+import { SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
+import { explainSqliteError, isBusy } from './sqlite-errors.js';
 
 /** An open database. Close it when done. */
 export class Database {

@@ -1,8 +1,8 @@
 // The two verbs on PostgreSQL: named statements on connections of knex's pool. `find` takes one
 // round trip for any number of names, `assign` four.
 
-import knex, { type Knex } from 'knex';
-import pg from 'pg';
+import type { Knex } from 'knex';
+import type pg from 'pg';
 import { SharderError } from '../errors.js';
 import type {
   AssignedRow,
@@ -15,6 +15,14 @@ import type {
 } from './engine.js';
 import { unknownKind } from './kinds.js';
 import { Listener } from './listener.js';
+import {
+  explainPostgresError,
+  isConflict,
+  isServerError,
+  isTrouble,
+  isUniqueViolation,
+  unavailable,
+} from './postgres-errors.js';
 import { retry } from './retry.js';
 
 // Not `name = any($2)`: that is planned as a sequential scan on tables of some sizes. The lateral
@@ -255,79 +263,4 @@ async function assign(
   await client.query({ ...INSERT, values: [kind, picks, placed.map((at) => names[at])] });
   await client.query('commit');
   return rows;
-}
-
-/** The error as a SharderError when it is one of the database's troubles; itself otherwise. */
-export function explainPostgresError(error: unknown): unknown {
-  if (isTrouble(error)) return unavailable(error);
-  if (!isServerError(error)) return error;
-  const { code = '' } = error;
-  if (code.startsWith('53')) {
-    return new SharderError(
-      'database_full',
-      'the database server has run out of disk or memory: make room, nothing was stored or lost',
-      { cause: error },
-    );
-  }
-  if (BUSY.has(code) || isConflict(error)) {
-    return new SharderError(
-      'database_busy',
-      'the database is busy: another transaction has held a lock for seconds; try again',
-      { cause: error },
-    );
-  }
-  return error;
-}
-
-function unavailable(cause?: unknown): SharderError {
-  return new SharderError('database_unavailable', 'the database cannot be reached; try again', {
-    cause,
-  });
-}
-
-// PostgreSQL, appendix A: error codes.
-const BUSY = new Set([
-  '55P03', // lock_not_available
-  '57014', // query_canceled, by statement_timeout
-]);
-const CONFLICT = new Set([
-  '40001', // serialization_failure
-  '40P01', // deadlock_detected
-]);
-const TROUBLE = new Set([
-  '25P03', // idle_in_transaction_session_timeout: this process was stopped for a while
-  '25006', // read_only_sql_transaction: a standby, or a failover under way
-  '53300', // too_many_connections
-  '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
-  '57P03', // cannot_connect_now
-  '57P05', // idle_session_timeout
-]);
-
-/** True for an error that the same transaction, begun again, will not meet. */
-export function isConflict(error: unknown): boolean {
-  return isServerError(error) && CONFLICT.has(error.code ?? '');
-}
-
-// Somebody who does not take the kind's lock inserted one of the names meanwhile.
-function isUniqueViolation(error: unknown): boolean {
-  return isServerError(error) && error.code === '23505';
-}
-
-function isTrouble(error: unknown): boolean {
-  if (!isServerError(error)) return isConnectionError(error);
-  return TROUBLE.has(error.code ?? '') || (error.code ?? '').startsWith('08');
-}
-
-// What the server said has a SQLSTATE.
-function isServerError(error: unknown): error is pg.DatabaseError {
-  return error instanceof pg.DatabaseError;
-}
-
-// A connection that cannot be opened, breaks or falls silent is a plain Error of the driver's, the
-// pool's or Node's, most often without a code; a mistake of ours would be a TypeError or the like.
-// By name, for the errors of Node's sockets are of classes of their own.
-function isConnectionError(error: unknown): boolean {
-  if (error instanceof AggregateError || error instanceof knex.KnexTimeoutError) return true;
-  return error instanceof Error && error.name === 'Error';
 }

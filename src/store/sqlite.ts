@@ -16,6 +16,7 @@ import {
 } from './engine.js';
 import { unknownKind } from './kinds.js';
 import { retry } from './retry.js';
+import { explainSqliteError, isBusy } from './sqlite-errors.js';
 
 /** How a connection is set up: durable at every commit, and never waiting by itself. */
 export const SQLITE_PRAGMAS = [
@@ -196,43 +197,4 @@ export class SqliteEngine implements Engine {
     }
     return explained;
   }
-}
-
-/** The error as a SharderError when it is one of the database's troubles; itself otherwise. */
-export function explainSqliteError(error: unknown): unknown {
-  const code = sqliteCode(error);
-  if (code === undefined) return error;
-  if (isBusy(error)) {
-    return new SharderError(
-      'database_busy',
-      'the database is busy: another program has been writing to it for seconds; try again',
-      { cause: error },
-    );
-  }
-  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE') {
-    return new SharderError(
-      'database_full',
-      'the disk that holds the database is full: make room, nothing was stored or lost',
-      { cause: error },
-    );
-  }
-  if (UNAVAILABLE.test(code)) {
-    return new SharderError('database_unavailable', `the database cannot be used (${code})`, {
-      cause: error,
-    });
-  }
-  return error;
-}
-
-const UNAVAILABLE = /^SQLITE_(IOERR|CANTOPEN|READONLY|CORRUPT|NOTADB|PERM|AUTH|PROTOCOL|NOMEM)/;
-
-/** True for an error that says: another connection is writing, try again. */
-export function isBusy(error: unknown): boolean {
-  return /^SQLITE_(BUSY|LOCKED)/.test(sqliteCode(error) ?? '');
-}
-
-function sqliteCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('code' in error)) return undefined;
-  const { code } = error;
-  return typeof code === 'string' && code.startsWith('SQLITE_') ? code : undefined;
 }

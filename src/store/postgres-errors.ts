@@ -1,0 +1,81 @@
+// What PostgreSQL's errors mean here, by their SQLSTATE (PostgreSQL, appendix A: error codes).
+
+import knex from 'knex';
+import pg from 'pg';
+import { SharderError } from '../errors.js';
+
+/** The error as a SharderError when it is one of the database's troubles; itself otherwise. */
+export function explainPostgresError(error: unknown): unknown {
+  if (isTrouble(error)) return unavailable(error);
+  if (!isServerError(error)) return error;
+  const { code = '' } = error;
+  if (code.startsWith('53')) {
+    return new SharderError(
+      'database_full',
+      'the database server has run out of disk or memory: make room, nothing was stored or lost',
+      { cause: error },
+    );
+  }
+  if (BUSY.has(code) || isConflict(error)) {
+    return new SharderError(
+      'database_busy',
+      'the database is busy: another transaction has held a lock for seconds; try again',
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+/** The error for a database that cannot be reached, and why. */
+export function unavailable(cause?: unknown): SharderError {
+  return new SharderError('database_unavailable', 'the database cannot be reached; try again', {
+    cause,
+  });
+}
+
+const BUSY = new Set([
+  '55P03', // lock_not_available
+  '57014', // query_canceled, by statement_timeout
+]);
+const CONFLICT = new Set([
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+]);
+const TROUBLE = new Set([
+  '25P03', // idle_in_transaction_session_timeout: this process was stopped for a while
+  '25006', // read_only_sql_transaction: a standby, or a failover under way
+  '53300', // too_many_connections
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '57P05', // idle_session_timeout
+]);
+
+/** True for an error that the same transaction, begun again, will not meet. */
+export function isConflict(error: unknown): boolean {
+  return isServerError(error) && CONFLICT.has(error.code ?? '');
+}
+
+/** True where somebody who does not take the kind's lock inserted one of the names meanwhile. */
+export function isUniqueViolation(error: unknown): boolean {
+  return isServerError(error) && error.code === '23505';
+}
+
+/** True for an error that says: the connection or the server is not to be used. */
+export function isTrouble(error: unknown): boolean {
+  if (!isServerError(error)) return isConnectionError(error);
+  return TROUBLE.has(error.code ?? '') || (error.code ?? '').startsWith('08');
+}
+
+/** True for what the server said; it has a SQLSTATE. */
+export function isServerError(error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError;
+}
+
+// A connection that cannot be opened, breaks or falls silent is a plain Error of the driver's, the
+// pool's or Node's, most often without a code; a mistake of ours would be a TypeError or the like.
+// By name, for the errors of Node's sockets are of classes of their own.
+function isConnectionError(error: unknown): boolean {
+  if (error instanceof AggregateError || error instanceof knex.KnexTimeoutError) return true;
+  return error instanceof Error && error.name === 'Error';
+}
