@@ -96,7 +96,10 @@ export class Sharder extends EventEmitter<SharderEvents> {
     );
   }
 
-  /** The object's bucket, or undefined if it has none. Never creates. Errors as for `assign`. */
+  /**
+   * The object's bucket, or undefined if it has none; so also where there is no such kind. Never
+   * creates. Rejects with `bad_name`, `overloaded` or a `database_…` code.
+   */
   async find(kind: string, name: string): Promise<Answer | undefined> {
     const generation = this.#engine.generation();
     const known = this.#cache.get(kind, name, generation) ?? this.#findNow(kind, name, generation);

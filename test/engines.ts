@@ -25,7 +25,15 @@ export interface TestEngine {
 
 const cleanups: (() => unknown)[] = [];
 after(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup();
+  const failures: unknown[] = [];
+  for (const cleanup of cleanups.reverse()) {
+    try {
+      await cleanup();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, 'clean-up failed');
 });
 
 /** A directory that is removed when the test file has run. */

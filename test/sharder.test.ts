@@ -484,16 +484,6 @@ for (const engine of engines) {
         sql: `update shard set bucket = 'hub-4'`,
         now: 'hub-4',
       },
-      ...(engine.name === 'sqlite'
-        ? [
-            {
-              what: 'moved by INSERT OR REPLACE',
-              sql: `insert or replace into shard (kind, bucket, name)
-                values ('hub', 'hub-4', 'iana')`,
-              now: 'hub-4',
-            },
-          ]
-        : []),
     ];
     for (const { what, sql, now } of CHANGES) {
       it(`an answer is dropped when its object is ${what} by an outsider`, async (t) => {

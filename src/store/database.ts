@@ -23,6 +23,7 @@ export class Database {
   /** The migrations that opening it has applied. */
   applied: readonly string[] = [];
   #engine: Engine | undefined;
+  #closed: Promise<void> | undefined;
 
   /** Use `openDatabase`. */
   constructor(engineName: EngineName, location: string, knex: Knex) {
@@ -48,6 +49,9 @@ export class Database {
 
   /** Applies pending migrations. Throws `schema` for a newer schema. */
   async migrate(): Promise<void> {
+    const state = await this.read((knex) => schemaState(knex, this.engineName));
+    refuseNewer(state);
+    if (state.pending.length === 0) return; // the usual start takes no lock
     this.applied = await this.write((trx) => migrate(trx, this.engineName));
   }
 
@@ -73,9 +77,10 @@ export class Database {
     return this.#engine;
   }
 
-  async close(): Promise<void> {
-    await this.#engine?.close();
-    await this.knex.destroy();
+  /** May be called again, and does nothing then. */
+  close(): Promise<void> {
+    this.#closed ??= (this.#engine?.close() ?? Promise.resolve()).then(() => this.knex.destroy());
+    return this.#closed;
   }
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
@@ -112,6 +117,13 @@ export async function openDatabase(
   }
 }
 
+// Knex writes to the console what it also throws.
+const SILENT = { warn: ignore, error: ignore, debug: ignore, deprecate: ignore };
+
+function ignore(): void {
+  // said elsewhere
+}
+
 function connect(url: string): Database {
   if (/^postgres(ql)?:\/\//.test(url)) return connectPostgres(url);
   if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length));
@@ -140,6 +152,7 @@ function connectSqlite(file: string): Database {
     client: 'better-sqlite3',
     connection: { filename: path },
     useNullAsDefault: true,
+    log: SILENT,
     pool: {
       min: 0,
       max: 2, // one for the engine, one for everything else
@@ -168,6 +181,7 @@ function connectPostgres(url: string): Database {
       // Later than the server's own, so that it is hit only when the server is not there.
       query_timeout: 6_000,
     },
+    log: SILENT,
     acquireConnectionTimeout: 5_000,
     pool: { min: 0, max: 8 },
   });

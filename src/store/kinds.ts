@@ -54,6 +54,7 @@ export async function declareKinds(
 ): Promise<void> {
   for (const [kind, declaration] of Object.entries(kinds)) {
     checkKindName(kind);
+    checkDistinct(kind, declaration);
     if ((await database.read((knex) => missing(knex, kind, declaration))).length === 0) continue;
     await database.write(async (trx) => {
       await trx('kind').insert({ name: kind }).onConflict('name').ignore();
@@ -61,6 +62,13 @@ export async function declareKinds(
       for (const step of await missing(trx, kind, declaration)) await step(trx, actor);
     });
   }
+}
+
+function checkDistinct(kind: string, { buckets }: KindDeclaration): void {
+  const names = buckets.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return;
+  throw new SharderError('bad_request', `kind ${kind}: bucket ${twice} is declared twice`);
 }
 
 type Step = (trx: Knex.Transaction, actor: string) => Promise<void>;

@@ -42,8 +42,13 @@ export async function migrate(trx: Knex.Transaction, engine: EngineName): Promis
   if (engine === 'postgres') {
     await trx.raw('select pg_advisory_xact_lock(?)', [ADVISORY_LOCK.toString()]);
     await trx.raw('set local statement_timeout = 0');
+  } else {
+    // A write of nothing takes the lock, before anything was read.
+    await trx.raw('pragma user_version = 0');
   }
-  refuseNewer(await schemaState(trx, engine));
+  const state = await schemaState(trx, engine);
+  refuseNewer(state);
+  if (state.pending.length === 0) return [];
   const [, applied] = (await trx.migrate.latest({
     tableName: TABLE,
     migrationSource: source(engine),

@@ -54,7 +54,7 @@ export class SqliteEngine implements Engine {
   readonly lookup = { atOnce: this.#find.bind(this) };
   readonly #pool: Knex.Client;
   readonly #events: EngineEvents;
-  #connection!: Connection;
+  #connection: Connection | undefined;
   #statements!: Statements;
   #dataVersion = 0;
   #revision = 0;
@@ -138,9 +138,8 @@ export class SqliteEngine implements Engine {
     }
   }
 
-  close(): Promise<void> {
-    this.#pool.releaseConnection(this.#connection);
-    return Promise.resolve();
+  async close(): Promise<void> {
+    if (this.#connection) await this.#pool.releaseConnection(this.#connection);
   }
 
   #find(kind: string, name: string): BucketRow | undefined {
@@ -174,7 +173,7 @@ export class SqliteEngine implements Engine {
       return rows;
     } catch (error) {
       // A full disk has ended the transaction already.
-      if (this.#connection.inTransaction) rollback.run();
+      if (this.#connection?.inTransaction) rollback.run();
       throw error;
     }
   }

@@ -157,19 +157,6 @@ for (const engine of engines) {
       );
     });
 
-    if (engine.name === 'sqlite') {
-      // SQLite deletes the row that is replaced without firing the trigger for a deletion.
-      it('are right when a person types INSERT OR REPLACE', async () => {
-        const database = await openWithHubs(engine, 2);
-        const person = new SqliteConnection(database.location.slice('sqlite:'.length));
-        const insert = 'insert or replace into shard (kind, bucket, name) values';
-        person.exec(`${insert} ('hub', 'hub-0', 'iana'); ${insert} ('hub', 'hub-1', 'iana')`);
-        person.close();
-        const { stored, counted } = await members(database);
-        assert.deepEqual(stored, counted);
-      });
-    }
-
     it('are undone with the transaction', async () => {
       const database = await openWithHubs(engine, 2);
       const { knex } = database;
