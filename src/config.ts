@@ -3,13 +3,12 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import proxyAddr from 'proxy-addr';
-import { parse as parseYaml } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { SharderError } from './errors.js';
 import { checkBucketName, checkKindName } from './names.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
-import { withoutPassword } from './store/database.js';
 
 export const DEFAULT_CONFIG_FILE = 'sharder.yml';
 const MIN_SECRET_LENGTH = 32;
@@ -43,7 +42,7 @@ const kind = z.preprocess(
 
 const cookie = z.strictObject({
   /** `auto`: when the trusted proxy says X-Forwarded-Proto: https. */
-  secure: z.union([z.literal('auto'), z.boolean()]).default('auto'),
+  secure: z.union([z.literal('auto'), z.boolean()], 'must be auto, true or false').default('auto'),
   same_site: z.enum(['lax', 'strict', 'none']).default('lax'),
   domain: z
     .string()
@@ -52,6 +51,13 @@ const cookie = z.strictObject({
   /** Seconds; without it the cookie lasts as long as the browser's session. */
   max_age: z.int().min(1).optional(),
 });
+const usableCookie = cookie.refine(
+  ({ secure, same_site }) => same_site !== 'none' || secure !== false,
+  {
+    path: ['same_site'],
+    message: 'browsers refuse "none" without Secure; leave cookie.secure at auto or true',
+  },
+);
 
 const log = z.strictObject({
   level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -61,7 +67,7 @@ const log = z.strictObject({
 
 const schema = z.strictObject({
   listen: z.string().transform(parseListen).prefault('127.0.0.1:8888'),
-  database: z.string().min(1).default('sqlite:sharder.db'),
+  database: z.string().check(by(checkDatabase)).default('sqlite:sharder.db'),
   user_header: z
     .string()
     .regex(/^[A-Za-z0-9_-]+$/, 'must be the name of a header: letters, digits, - and _')
@@ -72,7 +78,7 @@ const schema = z.strictObject({
       z.array(z.string().check(by(checkProxy))),
     )
     .default(['loopback']),
-  cookie: cookie.prefault({}),
+  cookie: usableCookie.prefault({}),
   log: log.prefault({}),
   cache_size: z.int().min(1).max(10_000_000).default(DEFAULT_CACHE_SIZE),
   queue_limit: z.int().min(1).max(1_000_000).default(DEFAULT_QUEUE_LIMIT),
@@ -99,34 +105,44 @@ export interface Flags {
 export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   const path = flags.configFile ?? DEFAULT_CONFIG_FILE;
   const file = flags.configFile !== undefined || existsSync(path) ? readFile(path) : {};
-  refuseSecrets(`${path}: database`, file.database);
-  refuseSecrets('--database', flags.database);
+
+  const mistakes: string[] = [];
+  // Goes on after a mistake, so that all are named at once.
+  const attempt = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof SharderError)) throw error;
+      mistakes.push(error.message);
+      return undefined;
+    }
+  };
+  attempt(() => {
+    refusePassword(`${path}: database`, file.database);
+  });
+  attempt(() => {
+    refusePassword('--database', flags.database);
+  });
+  const databaseUrl = attempt(() => secret(env, 'DATABASE_URL'));
+  const cookieSecrets = attempt(() => readCookieSecrets(env)) ?? [];
 
   const log =
     env.SHARDER_LOG_LEVEL === undefined
       ? file.log
       : { ...(file.log as object | undefined), level: env.SHARDER_LOG_LEVEL };
-  const settings = {
+  const parsed = schema.safeParse({
     ...file,
     listen: flags.listen ?? env.SHARDER_LISTEN ?? file.listen,
-    database: flags.database ?? secret(env, 'DATABASE_URL') ?? file.database,
+    database: flags.database ?? databaseUrl ?? file.database,
     user_header: env.SHARDER_USER_HEADER ?? file.user_header,
     trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,
     log,
-  };
-  const parsed = schema.safeParse(settings, { reportInput: true });
-  if (!parsed.success) {
-    const lines = parsed.error.issues.map((issue) => `${keyOf(issue.path)}: ${issue.message}`);
-    throw new SharderError('settings', `wrong settings:\n  ${lines.join('\n  ')}`);
+  });
+  for (const issue of parsed.error?.issues ?? []) mistakes.push(explain(issue));
+  if (!parsed.success || mistakes.length > 0) {
+    throw new SharderError('settings', `wrong settings:\n  ${mistakes.join('\n  ')}`);
   }
-  const config = parsed.data;
-  if (config.cookie.same_site === 'none' && config.cookie.secure === false) {
-    throw new SharderError(
-      'settings',
-      'cookie.same_site: browsers refuse "none" without Secure; leave cookie.secure at auto or true',
-    );
-  }
-  return { ...config, cookieSecrets: readCookieSecrets(env) };
+  return { ...parsed.data, cookieSecrets };
 }
 
 function readFile(path: string): Record<string, unknown> {
@@ -136,16 +152,30 @@ function readFile(path: string): Record<string, unknown> {
   } catch (error) {
     throw new SharderError('settings', `${path} cannot be read: ${(error as Error).message}`);
   }
-  let settings: unknown;
-  try {
-    settings = parseYaml(text) ?? {};
-  } catch (error) {
-    throw new SharderError('settings', `${path} is not YAML: ${(error as Error).message}`);
-  }
-  if (typeof settings !== 'object' || settings === null || Array.isArray(settings)) {
+  const settings = parseYaml(path, text) ?? {};
+  if (typeof settings !== 'object' || Array.isArray(settings)) {
     throw new SharderError('settings', `${path}: must have keys, such as \`kinds:\``);
   }
   return settings as Record<string, unknown>;
+}
+
+// Of what the parser says, what stands before a colon: what follows may quote the file, and with it
+// a password that should not be there.
+function parseYaml(path: string, text: string): unknown {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter, prettyErrors: false });
+  const refuse = (where: string, why: string) =>
+    new SharderError('settings', `${path} is not YAML${where}: ${why.replace(/:.*$/s, '')}`);
+  const mistake = document.errors[0] ?? document.warnings[0];
+  if (mistake) {
+    const { line, col } = lineCounter.linePos(mistake.pos[0]);
+    throw refuse(`, line ${line}, column ${col}`, mistake.message);
+  }
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw refuse('', (error as Error).message); // an alias without an anchor
+  }
 }
 
 // NAME from the environment, or the file that NAME_FILE points to.
@@ -172,11 +202,30 @@ function readCookieSecrets(env: NodeJS.ProcessEnv): string[] {
 }
 
 // A password on the command line is seen by everyone on the machine, one in a file ends up in git.
-function refuseSecrets(where: string, url: unknown): void {
-  if (typeof url === 'string' && withoutPassword(url) !== url.replace(/\?.*$/s, '')) {
+function refusePassword(where: string, url: unknown): void {
+  if (typeof url === 'string' && hasPassword(url)) {
     throw new SharderError(
       'settings',
       `${where}: a password may not stand here; set DATABASE_URL, or DATABASE_URL_FILE, in the environment`,
+    );
+  }
+}
+
+// Where a URL cannot be read, what looks like a password is one.
+function hasPassword(url: string): boolean {
+  if (/[?&](ssl)?password=/i.test(url)) return true;
+  return URL.canParse(url) ? new URL(url).password !== '' : /:\/\/[^/]*:.*@/s.test(url);
+}
+
+// The URL itself is not shown: it may hold a password, and where it cannot be read nobody can tell.
+function checkDatabase(url: string): void {
+  // Without a host, PostgreSQL is asked on its local socket.
+  const isPostgres =
+    /^postgres(ql)?:\/\//.test(url) && URL.canParse(url.replace('@/', '@localhost/'));
+  if (!isPostgres && !url.startsWith('sqlite:')) {
+    throw new SharderError(
+      'settings',
+      'is not a database URL; write sqlite:FILE or postgres://user:password@host:port/database, with special characters of the password percent-encoded (/ is %2F)',
     );
   }
 }
@@ -216,7 +265,12 @@ function by<T>(check: (value: T) => unknown): z.core.CheckFn<T> {
   };
 }
 
-function keyOf(path: readonly PropertyKey[]): string {
-  const key = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`));
-  return key.join('').replace(/^\./, '') || 'sharder.yml';
+// A mistake with its key, such as kinds.hub.buckets[1].weight.
+function explain(issue: z.core.$ZodIssue): string {
+  const key = issue.path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '');
+  const inner = issue.code === 'invalid_key' ? issue.issues[0] : undefined;
+  return `${key || 'sharder.yml'}: ${(inner ?? issue).message}`;
 }

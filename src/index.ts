@@ -4,4 +4,5 @@ export { Sharder, type SharderOptions } from './sharder.js';
 export type { Answer, Bucket, Reason } from './assign/answer.js';
 export { Database, openDatabase } from './store/database.js';
 export { declareKinds, type KindDeclaration } from './store/kinds.js';
+export { createServer, type ServerOptions } from './http/server.js';
 export { SharderError, type ErrorCode } from './errors.js';

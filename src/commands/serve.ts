@@ -1,7 +1,7 @@
 // sharder serve: the service, from its settings to its end.
 
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { destination, pino, type Logger } from 'pino';
 import { readConfig, type Config, type Flags } from '../config.js';
@@ -13,6 +13,7 @@ import { declareKinds, listKinds } from '../store/kinds.js';
 
 const DATABASE_WAIT_MS = 1_000;
 const STOP_AFTER_MS = 10_000;
+const DISCONNECT_AFTER_MS = 2_000;
 
 /** Serves until SIGTERM or SIGINT; a second one of either ends the process at once. */
 export async function serve(flags: Flags, version: string): Promise<void> {
@@ -24,11 +25,14 @@ export async function serve(flags: Flags, version: string): Promise<void> {
   const started = await start(config, log, stop);
   if (!started) return;
   const { sharder, server } = started;
+  const sockets = openSockets(server);
   process.stdout.write(`${await describe(version, server, sharder.database)}\n`);
 
   await stop;
   log.info('stopping: answering what is in flight');
-  await close(server);
+  await close(server, sockets);
+  // A database that hangs never lets go of its connections, and nobody needs them any more.
+  setTimeout(() => process.exit(), DISCONNECT_AFTER_MS).unref();
   await sharder.database.close();
 }
 
@@ -103,11 +107,13 @@ function abridge(buckets: readonly string[]): string {
 }
 
 // Takes no new connections, answers what is in flight, and lets go of what is still open after that.
-async function close(server: Server): Promise<void> {
+async function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve));
-  // A connection that was answered just before the stop is idle only now.
   const idle = setInterval(() => {
+    // A connection that was answered just before the stop is idle only now.
     server.closeIdleConnections();
+    // To Node one that has never said a word is not idle.
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   }, 50);
   const late = setTimeout(() => {
     server.closeAllConnections();
@@ -115,6 +121,15 @@ async function close(server: Server): Promise<void> {
   await closed;
   clearInterval(idle);
   clearTimeout(late);
+}
+
+function openSockets(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
 }
 
 function stopSignal(): Promise<void> {

@@ -1,0 +1,118 @@
+// The `sharder` command as it is typed: help, version, wrong usage, and what it exits with. 0: done,
+// 1: refused, 2: wrong usage or settings.
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { directoryWith, run } from './commands/run.js';
+import { temporaryDirectory } from './engines.js';
+
+const { version } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+) as { version: string };
+
+describe('sharder', { concurrency: 2 }, () => {
+  it('--help says what there is', async () => {
+    const { code, stdout, stderr } = await run(['--help']);
+    assert.equal(code, 0);
+    assert.equal(stderr, '');
+    for (const word of ['serve', 'migrate', 'bucket', '--config-file', '--database'])
+      assert.match(stdout, new RegExp(`^ +${word}\\b`, 'm'));
+  });
+
+  it('--help of a command names its options and the global ones', async () => {
+    const serve = await run(['serve', '--help']);
+    assert.equal(serve.code, 0);
+    for (const option of ['--listen', '--config-file', '--database'])
+      assert.ok(serve.stdout.includes(option), option);
+    const add = await run(['bucket', 'add', '--help']);
+    for (const option of ['--kind', '--url', '--weight', '--capacity', '--database'])
+      assert.ok(add.stdout.includes(option), option);
+  });
+
+  it('--version is the one of the package', async () => {
+    assert.deepEqual(await run(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  const usage: readonly [args: string[], says: RegExp][] = [
+    [[], /Usage: sharder/],
+    [['srve'], /unknown command 'srve'[\s\S]*sharder --help says what there is/],
+    [['bucket'], /Usage: sharder bucket/],
+    [['bucket', 'remove'], /unknown command 'remove'/],
+    [['bucket', 'add'], /missing required argument 'name'/],
+    [['bucket', 'add', 'a', 'b'], /too many arguments/],
+    [['bucket', 'add', 'a', '--weight', 'heavy'], /'heavy' is invalid.*whole number/],
+    [['bucket', 'add', 'a', '--weight', '-1'], /'-1' is invalid|argument missing/],
+    [['bucket', 'add', 'a', '--capacity', '1.5'], /'1\.5' is invalid/],
+    [['serve', '--port', '80'], /unknown option '--port'/],
+    [['serve', '--listen'], /argument missing/],
+    [['serve', 'now'], /too many arguments/],
+    [['migrate', '--config-file', 'missing.yml'], /^sharder: missing\.yml cannot be read: ENOENT/],
+    [['--config-file', 'missing.yml', 'migrate'], /^sharder: missing\.yml cannot be read: ENOENT/],
+    [['serve', '--listen', 'x'], /listen: "x" must be HOST:PORT/],
+    [['migrate', '--database', 'x.db'], /database: is not a database URL/],
+    [['migrate', '--database', 'sqlite:'], /database: "sqlite:" names no file/],
+    [['migrate', '--database', 'sqlite::memory:'], /database: "sqlite::memory:" names no file/],
+  ];
+  for (const [args, says] of usage) {
+    it(`exits with 2 on: sharder ${args.join(' ')}`, async () => {
+      const cwd = temporaryDirectory();
+      const { code, stdout, stderr } = await run(args, { cwd });
+      assert.equal(code, 2, stderr);
+      assert.equal(stdout, '');
+      assert.match(stderr, says);
+      assert.doesNotMatch(stderr, /^\s+at /m); // no stack
+      assert.deepEqual(readdirSync(cwd), []);
+    });
+  }
+
+  it('names every mistake of sharder.yml, and exits with 2', async () => {
+    const cwd = directoryWith('listen: x\nkinds: { hub: { buckets: [{ name: a, weight: 0 }] } }\n');
+    const { code, stdout, stderr } = await run(['serve'], { cwd });
+    assert.equal(code, 2);
+    assert.equal(stdout, '');
+    assert.match(
+      stderr,
+      /^sharder: wrong settings:\n {2}listen: .*\n {2}kinds\.hub\.buckets\[0\]\.weight: .*\n$/,
+    );
+  });
+
+  it('takes its settings from where --config-file says, before or after the command', async () => {
+    const cwd = temporaryDirectory();
+    writeFileSync(join(cwd, 'other.yml'), 'database: sqlite:other.db');
+    for (const args of [
+      ['--config-file', 'other.yml', 'migrate'],
+      ['migrate', '--config-file=other.yml'],
+    ]) {
+      const { code, stdout } = await run(args, { cwd });
+      assert.equal(code, 0);
+      assert.match(stdout, /^sqlite:other\.db: /);
+    }
+  });
+
+  it('shows no password, whatever is wrong with the database', async () => {
+    const urls = [
+      'postgres://u:hunter2@127.0.0.1:1/db', // nobody listens there
+      'postgres://u:hunter2@127.0.0.1:port/db',
+      'postgres:u:hunter2@127.0.0.1/db',
+      'hunter2',
+    ];
+    for (const DATABASE_URL of urls) {
+      const { code, stdout, stderr } = await run(['migrate'], { env: { DATABASE_URL } });
+      assert.ok(code === 1 || code === 2, stderr);
+      assert.doesNotMatch(stdout + stderr, /hunter2/);
+    }
+    const { code, stderr } = await run(['migrate', '--database', 'postgres://u:hunter2@h/db']);
+    assert.equal(code, 2);
+    assert.match(stderr, /--database: a password may not stand here/);
+    assert.doesNotMatch(stderr, /hunter2/);
+  });
+
+  it('says in one line that a database cannot be reached, and exits with 1', async () => {
+    const env = { DATABASE_URL: 'postgres://u@127.0.0.1:1/db' };
+    const { code, stderr } = await run(['bucket', 'list'], { env });
+    assert.equal(code, 1);
+    assert.match(stderr, /^sharder: the database cannot be reached.*\n$/);
+  });
+});

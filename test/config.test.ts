@@ -1,0 +1,414 @@
+// Settings: flags before the environment before sharder.yml before the default; every mistake named
+// with its key, all of them at once; and no secret in any message.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { readConfig, type Config, type Flags } from '../src/config.js';
+import { SharderError } from '../src/errors.js';
+import { temporaryDirectory } from './engines.js';
+
+const dir = temporaryDirectory();
+before(() => {
+  process.chdir(dir); // where no sharder.yml is
+});
+
+let files = 0;
+function write(text: string): string {
+  const path = join(dir, `${++files}.txt`);
+  writeFileSync(path, text);
+  return path;
+}
+
+function read(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}): Config {
+  return readConfig({ configFile: write(yaml), ...flags }, env);
+}
+
+/** The lines that say what is wrong. */
+function mistakes(yaml: string, env: NodeJS.ProcessEnv = {}, flags: Flags = {}): string[] {
+  try {
+    read(yaml, env, flags);
+  } catch (error) {
+    assert.ok(error instanceof SharderError, String(error));
+    assert.equal(error.code, 'settings');
+    const [first = '', ...rest] = error.message.split('\n  ');
+    return first === 'wrong settings:' ? rest : [error.message];
+  }
+  assert.fail('these settings were taken');
+}
+
+describe('without a file and without an environment', () => {
+  it('every setting has the default of the design', () => {
+    assert.deepEqual(readConfig({}, {}), {
+      listen: { host: '127.0.0.1', port: 8888 },
+      database: 'sqlite:sharder.db',
+      user_header: 'REMOTE_USER',
+      trusted_proxies: ['loopback'],
+      cookie: { secure: 'auto', same_site: 'lax' },
+      log: { level: 'info', names: false },
+      cache_size: 200_000,
+      queue_limit: 10_000,
+      kinds: {},
+      cookieSecrets: [],
+    });
+  });
+
+  it('an empty file is the same', () => {
+    assert.deepEqual(read(''), readConfig({}, {}));
+    assert.deepEqual(read('# all of it commented out\n'), readConfig({}, {}));
+  });
+});
+
+describe('where a setting comes from', () => {
+  const EVERYTHING = `
+listen: 127.0.0.1:1
+database: sqlite:file.db
+user_header: X-File
+trusted_proxies: [10.0.0.0/8]
+log: { level: warn, names: true }
+`;
+  const ENV = {
+    SHARDER_LISTEN: '127.0.0.1:2',
+    DATABASE_URL: 'postgres://u:secret@env/db',
+    SHARDER_USER_HEADER: 'X-Env',
+    SHARDER_TRUSTED_PROXIES: 'loopback, 192.0.2.1 2001:db8::/32',
+    SHARDER_LOG_LEVEL: 'error',
+  };
+  const FLAGS = { listen: '127.0.0.1:3', database: 'sqlite:flag.db' };
+
+  it('is the file before the default', () => {
+    const config = read(EVERYTHING);
+    assert.deepEqual(config.listen, { host: '127.0.0.1', port: 1 });
+    assert.equal(config.database, 'sqlite:file.db');
+    assert.equal(config.user_header, 'X-File');
+    assert.deepEqual(config.trusted_proxies, ['10.0.0.0/8']);
+    assert.deepEqual(config.log, { level: 'warn', names: true });
+  });
+
+  it('is the environment before the file', () => {
+    const config = read(EVERYTHING, ENV);
+    assert.deepEqual(config.listen, { host: '127.0.0.1', port: 2 });
+    assert.equal(config.database, 'postgres://u:secret@env/db');
+    assert.equal(config.user_header, 'X-Env');
+    assert.deepEqual(config.trusted_proxies, ['loopback', '192.0.2.1', '2001:db8::/32']);
+    assert.deepEqual(config.log, { level: 'error', names: true });
+  });
+
+  it('is a flag before all', () => {
+    const config = read(EVERYTHING, ENV, FLAGS);
+    assert.deepEqual(config.listen, { host: '127.0.0.1', port: 3 });
+    assert.equal(config.database, 'sqlite:flag.db');
+    assert.equal(config.user_header, 'X-Env');
+  });
+
+  it('is a flag, or the environment, without any file too', () => {
+    assert.equal(readConfig(FLAGS, ENV).database, 'sqlite:flag.db');
+    assert.equal(readConfig({}, ENV).database, 'postgres://u:secret@env/db');
+  });
+
+  it('is sharder.yml in the working directory, unless --config-file names another', () => {
+    const here = temporaryDirectory();
+    writeFileSync(join(here, 'sharder.yml'), 'user_header: X-Here');
+    process.chdir(here);
+    try {
+      assert.equal(readConfig({}, {}).user_header, 'X-Here');
+      assert.equal(read('user_header: X-There').user_header, 'X-There');
+    } finally {
+      process.chdir(dir);
+    }
+  });
+});
+
+describe('what the file may say', () => {
+  it('is all of the settings', () => {
+    const config = read(`
+cookie: { secure: true, same_site: none, domain: uni.example, max_age: 3600 }
+cache_size: 10
+queue_limit: 20
+kinds:
+  hub:
+    buckets:
+      - hub-0
+      - { name: hub-1, url: 'https://hub-1.example/', weight: 2, capacity: 0 }
+  homedir:
+`);
+    assert.deepEqual(config.cookie, {
+      secure: true,
+      same_site: 'none',
+      domain: 'uni.example',
+      max_age: 3600,
+    });
+    assert.deepEqual([config.cache_size, config.queue_limit], [10, 20]);
+    assert.deepEqual(config.kinds, {
+      hub: {
+        buckets: [
+          { name: 'hub-0' },
+          { name: 'hub-1', url: 'https://hub-1.example/', weight: 2, capacity: 0 },
+        ],
+      },
+      homedir: { buckets: [] },
+    });
+  });
+
+  const listens: readonly [listen: string, host: string, port: number][] = [
+    ['0.0.0.0:80', '0.0.0.0', 80],
+    ['localhost:0', 'localhost', 0],
+    ['"[::1]:8888"', '::1', 8888],
+    ['"[::]:65535"', '::', 65_535],
+  ];
+  for (const [listen, host, port] of listens) {
+    it(`is to listen at ${listen}`, () => {
+      assert.deepEqual(read(`listen: ${listen}`).listen, { host, port });
+    });
+  }
+});
+
+describe('a mistake', () => {
+  const cases: readonly [yaml: string, ...expected: RegExp[]][] = [
+    ['databse: sqlite:x.db', /^sharder\.yml: Unrecognized key: "databse"$/],
+    ['password: x', /^sharder\.yml: Unrecognized key: "password"$/],
+    ['cookie: { secret: x }', /^cookie: Unrecognized key: "secret"$/],
+    ['log: { colour: 1 }', /^log: Unrecognized key: "colour"$/],
+    ['kinds: { hub: { bucket: [] } }', /^kinds\.hub: Unrecognized key: "bucket"$/],
+    ['listen: 8888', /^listen: .*expected string/],
+    ['listen: localhost', /^listen: "localhost" must be HOST:PORT, such as /],
+    ['listen: "localhost:65536"', /^listen: /],
+    ['listen: "localhost:0x10"', /^listen: /],
+    ['listen: "::1:8888"', /^listen: /],
+    ['database: 5', /^database: .*expected string/],
+    ['database: mysql://host/db', /^database: is not a database URL; write sqlite:FILE or/],
+    ['database: sharder.db', /^database: is not a database URL/],
+    ['database: "postgres://host:port/db"', /^database: is not a database URL/],
+    ['user_header: "a b"', /^user_header: must be the name of a header/],
+    ['user_header: ""', /^user_header: /],
+    ['user_header: "Rémote"', /^user_header: /],
+    ['trusted_proxies: [loopback, nonsense]', /^trusted_proxies\[1\]: "nonsense" must be an addr/],
+    ['trusted_proxies: 10.0.0.0/33', /^trusted_proxies\[0\]: "10\.0\.0\.0\/33" must be/],
+    ['trusted_proxies: { a: 1 }', /^trusted_proxies: /],
+    ['cookie: { secure: perhaps }', /^cookie\.secure: must be auto, true or false$/],
+    ['cookie: { same_site: Lax }', /^cookie\.same_site: .*"lax"\|"strict"\|"none"/],
+    ['cookie: { domain: "a; b" }', /^cookie\.domain: is not a domain$/],
+    ['cookie: { max_age: 0 }', /^cookie\.max_age: /],
+    ['cookie: { max_age: 1.5 }', /^cookie\.max_age: /],
+    ['cookie: { same_site: none, secure: false }', /^cookie\.same_site: browsers refuse "none"/],
+    ['log: { level: loud }', /^log\.level: .*"debug"/],
+    ['cache_size: 0', /^cache_size: /],
+    ['queue_limit: many', /^queue_limit: .*expected number/],
+    ['kinds: [hub]', /^kinds: .*expected record/],
+    ['kinds: { "a b": }', /^kinds\.a b: "a b" cannot name a kind: 1 to 63 of/],
+    ['kinds: { hub: { buckets: 5 } }', /^kinds\.hub\.buckets: .*expected array/],
+    ['kinds: { hub: { buckets: [a, 5] } }', /^kinds\.hub\.buckets\[1\]: .*expected object/],
+    ['kinds: { hub: { buckets: [a, b, a] } }', /^kinds\.hub\.buckets: a stands there twice$/],
+    ['kinds: { hub: { buckets: [a, { name: a }] } }', /^kinds\.hub\.buckets: a stands there tw/],
+    ['kinds: { hub: { buckets: ["a b"] } }', /^kinds\.hub\.buckets\[0\]\.name: "a b" cannot name/],
+    ['kinds: { hub: { buckets: [{ url: x }] } }', /\[0\]\.name: /, /\[0\]\.url: "x" is not a URL/],
+    [
+      'kinds: { hub: { buckets: [a, { name: b, weight: 0 }] } }',
+      /^kinds\.hub\.buckets\[1\]\.weight: .*>=1/,
+    ],
+    [
+      'kinds: { hub: { buckets: [{ name: b, capacity: -1, size: 1 }] } }',
+      /\[0\]\.capacity: .*>=0/,
+      /\[0\]: Unrecognized key: "size"/,
+    ],
+    [
+      'kinds: { hub: { buckets: [{ name: b, url: "ftp://x" }] } }',
+      /^kinds\.hub\.buckets\[0\]\.url: "ftp:\/\/x" is not a URL for a bucket: http:/,
+    ],
+  ];
+  for (const [yaml, ...expected] of cases) {
+    it(`is named with its key: ${yaml}`, () => {
+      const said = mistakes(yaml);
+      assert.equal(said.length, expected.length, said.join('\n'));
+      expected.forEach((pattern, i) => {
+        assert.match(said[i] ?? '', pattern);
+      });
+    });
+  }
+
+  it('keeps no other from being named', () => {
+    const said = mistakes(
+      `
+listen: x
+databse: x
+database: postgres://u:hunter2@h/db
+cookie: { secure: perhaps, max_age: -1 }
+log: { level: loud }
+kinds: { hub: { buckets: [a, { name: b, weight: 0 }] } }
+`,
+      {
+        SHARDER_COOKIE_SECRET: 'too short',
+        SHARDER_USER_HEADER: 'a b',
+        SHARDER_TRUSTED_PROXIES: 'x',
+      },
+      { database: 'postgres://u:hunter2@h/db' },
+    );
+    const keys = said.map((line) => line.replace(/^.*txt: /, '').replace(/: .*/, ''));
+    assert.deepEqual(keys.sort(), [
+      '--database',
+      'SHARDER_COOKIE_SECRET',
+      'cookie.max_age',
+      'cookie.secure',
+      'database',
+      'kinds.hub.buckets[1].weight',
+      'listen',
+      'log.level',
+      'sharder.yml',
+      'trusted_proxies[0]',
+      'user_header',
+    ]);
+  });
+
+  it('in the environment is named like one in the file', () => {
+    assert.match(mistakes('', { SHARDER_LISTEN: 'x' })[0] ?? '', /^listen: "x" must be HOST:PORT/);
+    assert.match(mistakes('', { SHARDER_LOG_LEVEL: 'loud' })[0] ?? '', /^log\.level: /);
+  });
+});
+
+describe('a file that cannot be read', () => {
+  it('is named when --config-file names it', () => {
+    const configFile = join(dir, 'missing.yml');
+    assert.deepEqual(mistakes('', {}, { configFile }), [
+      `${configFile} cannot be read: ENOENT: no such file or directory, open '${configFile}'`,
+    ]);
+  });
+
+  it('says in which line it is not YAML', () => {
+    assert.match(
+      mistakes('listen: 127.0.0.1:1\nkinds: a: b\n')[0] ?? '',
+      /txt is not YAML, line 2, column 8: Nested mappings are not allowed/,
+    );
+    assert.match(
+      mistakes('kinds: {}\nkinds: {}')[0] ?? '',
+      /line 2, column 1: Map keys must be uni/,
+    );
+    assert.match(mistakes('kinds: *hub')[0] ?? '', /is not YAML: Unresolved alias/);
+  });
+
+  for (const yaml of ['- hub', 'hub', '5']) {
+    it(`says that it has no keys: ${yaml}`, () => {
+      assert.match(mistakes(yaml)[0] ?? '', /txt: must have keys, such as `kinds:`$/);
+    });
+  }
+});
+
+describe('a secret', () => {
+  const SECRET = 'a secret of at least thirty-two characters'.replaceAll(' ', '_');
+  const OTHER = 'x'.repeat(32);
+
+  it('for cookies comes from the environment, or from a file that it names', () => {
+    assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: SECRET }).cookieSecrets, [SECRET]);
+    const SHARDER_COOKIE_SECRET_FILE = write(`${SECRET}\n`);
+    assert.deepEqual(read('', { SHARDER_COOKIE_SECRET_FILE }).cookieSecrets, [SECRET]);
+    const both = { SHARDER_COOKIE_SECRET: OTHER, SHARDER_COOKIE_SECRET_FILE };
+    assert.deepEqual(read('', both).cookieSecrets, [OTHER]);
+  });
+
+  it('may be several, the first to sign', () => {
+    for (const list of [`${SECRET} ${OTHER}`, `${SECRET},${OTHER}`, `${SECRET}\n${OTHER}\n`]) {
+      assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: list }).cookieSecrets, [SECRET, OTHER]);
+    }
+  });
+
+  it('of fewer than 32 characters is refused, and not shown', () => {
+    for (const short of ['hunter2', `${SECRET} hunter2`, 'hunter2'.padEnd(31, 'x')]) {
+      const [line = ''] = mistakes('', { SHARDER_COOKIE_SECRET: short });
+      assert.match(
+        line,
+        /^SHARDER_COOKIE_SECRET: number \d has fewer than 32 characters; make one/,
+      );
+      assert.doesNotMatch(line, /hunter2/);
+    }
+  });
+
+  it('in a file that is not there is named with the variable', () => {
+    for (const name of ['SHARDER_COOKIE_SECRET', 'DATABASE_URL']) {
+      const env = { [`${name}_FILE`]: join(dir, 'missing') };
+      assert.match(mistakes('', env)[0] ?? '', new RegExp(`^${name}_FILE: cannot be read: ENOENT`));
+    }
+  });
+
+  it('in the database URL may stand in the environment, or in a file that it names', () => {
+    const url = 'postgres://u:hunter2@h/db';
+    assert.equal(read('', { DATABASE_URL: url }).database, url);
+    assert.equal(read('', { DATABASE_URL_FILE: write(`${url}\n`) }).database, url);
+    assert.equal(read('database: sqlite:x', { DATABASE_URL: url }).database, url);
+  });
+
+  const refused = [
+    'postgres://u:hunter2@h/db',
+    'postgresql://:hunter2@h/db',
+    'postgres://u:hunter2@/db',
+    'postgres://u@h/db?password=hunter2',
+    'postgres://u@h/db?sslmode=require&password=hunter2',
+    'postgres://u@h/db?PASSWORD=hunter2',
+    'postgres://u:hunter2?x@h/db',
+    'postgres://u:hunter2#x@h/db',
+    'postgres://u:hunter2/x@h/db',
+    'postgres://u:x@hunter2@h/db',
+    'mysql://u:hunter2@h/db',
+  ];
+  for (const url of refused) {
+    it(`in ${url} is refused in the file and on the command line, and not shown`, () => {
+      const inFile = mistakes(`database: ${JSON.stringify(url)}`).join('\n');
+      assert.match(inFile, /txt: database: a password may not stand here; set DATABASE_URL, or/);
+      const onLine = mistakes('', {}, { database: url }).join('\n');
+      assert.match(onLine, /^--database: a password may not stand here/);
+      assert.doesNotMatch(inFile + onLine, /hunter2/);
+    });
+  }
+
+  const allowed = [
+    'postgres://u@h:5432/db',
+    'postgres://h/db?sslmode=verify-full&sslrootcert=/a@b',
+    'postgres:///db?host=/run/postgresql',
+    'postgres://u@/db',
+    'sqlite:/srv/a:b@c/sharder.db',
+  ];
+  for (const url of allowed) {
+    it(`is not seen in ${url}`, () => {
+      assert.equal(read(`database: ${JSON.stringify(url)}`).database, url);
+      assert.equal(read('', {}, { database: url }).database, url);
+    });
+  }
+
+  it('is in no message, whatever else is wrong with it or around it', () => {
+    const urls = [
+      'hunter2',
+      'postgres:u:hunter2@h/db',
+      ' postgres://u:hunter2@h/db',
+      'postgres://u:hunter2@h:port/db',
+      'postgres//u:hunter2@h/db',
+      'postgres://u:hunter2?x@h/db',
+      'mysql://u:hunter2@h/db',
+    ];
+    for (const DATABASE_URL of urls) {
+      const env = { DATABASE_URL, SHARDER_COOKIE_SECRET: 'hunter2', SHARDER_LISTEN: 'x' };
+      const said = mistakes('databse: x', env);
+      assert.equal(said.length, 4, said.join('\n'));
+      assert.doesNotMatch(said.join('\n'), /hunter2/);
+    }
+  });
+
+  it('is in no message about a file that is not YAML', () => {
+    const noise = fc.string({
+      unit: fc.constantFrom(...Array.from(':-[]{}&*!|>%@`"\'# \n\tax')),
+      maxLength: 12,
+    });
+    fc.assert(
+      fc.property(noise, noise, (before, after) => {
+        try {
+          read(`${before}database: postgres://u:hunter2@h/db${after}`);
+        } catch (error) {
+          // A key that nobody knows is shown: that is what helps to find it.
+          const said = (error as Error).message.replaceAll(/Unrecognized key.*/g, '');
+          assert.doesNotMatch(said, /hunter2/);
+          return;
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
