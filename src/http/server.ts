@@ -61,11 +61,14 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
     log.info('the database is back');
   });
 
-  const server = createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (req, res) => {
-    // While the server stops, no connection is kept for another request.
+  // While the server stops, no connection is kept for another request.
+  const letGo = (res: ServerResponse): void => {
     if (!server.listening) res.shouldKeepAlive = false;
+  };
+  const server = createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (req, res) => {
     const match = matchRoute(req.url ?? '/');
     if (!match) {
+      letGo(res);
       app(req, res);
       return;
     }
@@ -82,6 +85,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         const prepared = replies.of(answer);
         prepared.count++;
         const cookie = replies.cookie(prepared, answer.bucket, user, isHttps(req));
+        letGo(res);
         send(req, res, answer, user, prepared, cookie);
         reporter.answered(route, kind, user, answer.bucket.name);
       },
@@ -89,10 +93,14 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
     );
 
     function fail(error: unknown, user?: string): void {
+      letGo(res);
       reporter.fail(req, res, route, error, user);
       reporter.count(route, res.statusCode);
     }
   });
+  // Node would drop the headers after the 2,000th, a second REMOTE_USER among them, without a word.
+  // Their size is limited, to 16 KiB.
+  server.maxHeadersCount = 0;
   return server;
 }
 
@@ -111,7 +119,7 @@ const sendShard: Send = (req, res, answer, user, prepared, cookie) => {
     const { kind, name, url } = bucket;
     const stale = isStale ? { stale: true } : {};
     const body = `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
-    const content = contentHeaders('application/json; charset=utf-8', body);
+    const content = contentHeaders(JSON_TYPE, body);
     res.writeHead(200, [...content, ...prepared.shard, ...cookie]);
     res.end(body);
   } else {
@@ -138,7 +146,9 @@ const AUTH: Match = { route: 'auth', kind: DEFAULT_KIND };
 /** Which of the listener's own routes a request is for, if any. */
 export function matchRoute(url: string): Match | undefined {
   const query = url.indexOf('?');
-  const path = query < 0 ? url : url.slice(0, query);
+  const target = query < 0 ? url : url.slice(0, query);
+  // A proxy may send the absolute form (RFC 9112, 3.2.2).
+  const path = target.startsWith('/') ? target : target.replace(/^https?:\/\/[^/]*/i, '');
   if (path === '/shard' || path === '/shard/') return SHARD;
   if (path === '/auth' || path === '/auth/') return AUTH;
   if (path.startsWith('/shard/')) {
@@ -152,10 +162,13 @@ export function matchRoute(url: string): Match | undefined {
   return undefined;
 }
 
+const JSON_TYPE = 'application/json; charset=utf-8';
+
 // Only what names an application/… type is worth a closer look: curl and a header-less client are
 // answered in plain text.
 function wantsJson(req: IncomingMessage): boolean {
   const { accept } = req.headers;
   if (!accept?.includes('application/')) return false;
-  return accepts(req).type(['text/plain', 'application/json']) === 'application/json';
+  const type = accepts(req).type(['text/plain', 'application/json', JSON_TYPE]);
+  return type === 'application/json' || type === JSON_TYPE;
 }

@@ -190,5 +190,5 @@ function connectPostgres(url: string): Database {
 
 /** A URL as it may be shown: its password, and what stands behind a `?`, left out. */
 export function withoutPassword(url: string): string {
-  return url.replace(/\?.*$/s, '').replace(/^([a-z0-9+]+:\/\/[^:@/]*):.*@/is, '$1@');
+  return url.replace(/^([a-z0-9+]+:\/\/[^:@/]*):.*@/is, '$1@').replace(/\?.*$/s, '');
 }
