@@ -178,6 +178,8 @@ function connectPostgres(url: string): Database {
       keepAlive: true,
       connectionTimeoutMillis: 3_000,
       statement_timeout: 5_000,
+      // A process that is stopped, or cut off, in the middle of a transaction gives up its locks.
+      idle_in_transaction_session_timeout: 5_000,
       // Later than the server's own, so that it is hit only when the server is not there.
       query_timeout: 6_000,
     },
