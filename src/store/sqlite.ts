@@ -42,6 +42,7 @@ interface Statements {
   readonly dataVersion: Statement<[], number>;
   readonly revision: Statement<[], number>;
   readonly find: Statement<[kind: string, name: string], BucketRow>;
+  readonly beginRead: Statement<[]>;
   readonly begin: Statement<[]>;
   readonly lock: Statement<[kind: string], number>;
   readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
@@ -73,6 +74,7 @@ export class SqliteEngine implements Engine {
       dataVersion: connection.prepare<[], number>('pragma data_version').pluck(),
       revision: connection.prepare<[], number>('select number from revision').pluck(),
       find: connection.prepare(FIND),
+      beginRead: connection.prepare('begin'),
       begin: connection.prepare('begin immediate'),
       lock: connection
         .prepare<[string], number>(
@@ -116,6 +118,7 @@ export class SqliteEngine implements Engine {
 
   lookAgain(): void {
     this.#heardThisTurn = false;
+    this.#endRead();
   }
 
   async assign(kind: string, names: readonly string[], pick: Pick) {
@@ -139,19 +142,32 @@ export class SqliteEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    this.#endRead();
     if (this.#connection) await this.#pool.releaseConnection(this.#connection);
   }
 
+  // The lookups of one turn share a read transaction, for what is dear in each is its lock.
   #find(kind: string, name: string): BucketRow | undefined {
     try {
+      if (!this.#connection?.inTransaction) {
+        this.#statements.beginRead.run();
+        setImmediate(() => {
+          this.#endRead();
+        });
+      }
       return this.#statements.find.get(kind, name);
     } catch (error) {
       throw this.#explain(error);
     }
   }
 
+  #endRead(): void {
+    if (this.#connection?.inTransaction) this.#statements.commit.run();
+  }
+
   #assign(kind: string, names: readonly string[], pick: Pick): (AssignedRow | null)[] {
     const { begin, lock, candidates, insert, find, commit, rollback } = this.#statements;
+    this.#endRead();
     begin.run();
     try {
       if (lock.get(kind) === undefined) throw unknownKind(kind);
