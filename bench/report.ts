@@ -1,0 +1,190 @@
+// Figures as people read them: Markdown tables, and the targets against what was measured.
+
+import type { Growth, Run } from './measure.js';
+
+/** A line of the table of rates. */
+export interface Figure {
+  readonly what: string;
+  readonly engine: string;
+  /** Undefined for a server without a table. */
+  readonly objects: number | undefined;
+  readonly connections: number;
+  readonly runs: readonly Run[];
+}
+
+export interface GrowthFigure {
+  readonly engine: string;
+  readonly objects: number;
+  readonly runs: readonly Growth[];
+}
+
+export interface StartFigure {
+  readonly engine: string;
+  readonly objects: number;
+  readonly seconds: readonly number[];
+}
+
+/** All that was measured. */
+export interface Figures {
+  readonly rates: Figure[];
+  readonly growths: GrowthFigure[];
+  readonly starts: StartFigure[];
+}
+
+/** What the figures are called that a target is judged on. */
+export const KNOWN = 'known user';
+export const NEW = 'new user, names in order';
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? NaN;
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? NaN)) / 2;
+}
+
+/** The median of what each pair of runs gives. */
+function ratio({ runs }: Figure): number {
+  return median(runs.map(({ rate, bareRate }) => rate / bareRate));
+}
+
+function lastToFirst({ runs }: GrowthFigure): number {
+  return median(runs.map(({ tenths }) => (tenths.at(-1) ?? NaN) / (tenths[0] ?? NaN)));
+}
+
+const whole = (n: number): string => Math.round(n).toLocaleString('en');
+const fixed = (n: number, digits = 2): string => n.toFixed(digits);
+const megabytes = (runs: readonly { rssBytes: number }[]): number =>
+  Math.max(...runs.map(({ rssBytes }) => rssBytes)) / 1e6;
+const longestStop = (runs: readonly { stopMs: number }[]): number =>
+  Math.max(...runs.map(({ stopMs }) => stopMs));
+
+export const RATE_HEADINGS = [
+  'what',
+  'engine',
+  'objects',
+  'connections',
+  'requests/s',
+  'bare',
+  '× bare',
+  'lowest … highest',
+  'p50 ms',
+  'p99 ms',
+  'longest stop ms',
+  'memory MB',
+] as const;
+
+export function rateRow(figure: Figure): string[] {
+  const { what, engine, objects, connections, runs } = figure;
+  const ratios = runs.map(({ rate, bareRate }) => rate / bareRate);
+  return [
+    what,
+    engine,
+    objects === undefined ? '' : whole(objects),
+    whole(connections),
+    whole(median(runs.map(({ rate }) => rate))),
+    whole(median(runs.map(({ bareRate }) => bareRate))),
+    fixed(ratio(figure)),
+    `${fixed(Math.min(...ratios))} … ${fixed(Math.max(...ratios))}`,
+    fixed(median(runs.map(({ p50Ms }) => p50Ms)), 1),
+    fixed(median(runs.map(({ p99Ms }) => p99Ms)), 1),
+    fixed(longestStop(runs), 1),
+    whole(megabytes(runs)),
+  ];
+}
+
+const TENTHS = Array.from({ length: 10 }, (_, i) => i);
+
+export const GROWTH_HEADINGS = [
+  'engine',
+  ...TENTHS.map((tenth) => `tenth ${tenth + 1}`),
+  'last : first',
+  'bare',
+  'longest stop ms',
+  'memory MB',
+] as const;
+
+export function growthRow(figure: GrowthFigure): string[] {
+  const { engine, runs } = figure;
+  return [
+    engine,
+    ...TENTHS.map((i) => whole(median(runs.map(({ tenths }) => tenths[i] ?? NaN)))),
+    fixed(lastToFirst(figure)),
+    whole(median(runs.map(({ bareRate }) => bareRate))),
+    fixed(longestStop(runs), 1),
+    whole(megabytes(runs)),
+  ];
+}
+
+export const START_HEADINGS = ['engine', 'objects', 'seconds', 'slowest'] as const;
+
+export function startRow({ engine, objects, seconds }: StartFigure): string[] {
+  return [engine, whole(objects), fixed(median(seconds)), fixed(Math.max(...seconds))];
+}
+
+export const TARGET_HEADINGS = ['what', 'measured', 'target', ''] as const;
+
+/** A row for each target that these figures tell something of. */
+export function targetRows({ rates, growths, starts }: Figures): string[][] {
+  const measured = rates.filter(({ objects }) => objects !== undefined);
+  const sizes = measured.map(({ objects = 0 }) => objects);
+  const [small, large] = [Math.min(...sizes), Math.max(...sizes)];
+  const judged = measured.filter(({ what }) => what === KNOWN || what === NEW);
+  const rows: string[][] = [];
+
+  const nameOf = ({ what, engine, connections }: Figure): string =>
+    what === KNOWN ? `known user, ${engine}` : `new user, ${engine}, ${connections} connections`;
+  for (const figure of judged.filter(({ objects }) => objects === small)) {
+    rows.push(atLeast(`${nameOf(figure)}, against bare`, ratio(figure), rateTarget(figure)));
+  }
+  for (const growth of growths) {
+    const { engine, objects } = growth;
+    const what = `from an empty table to ${whole(objects)}, ${engine}: last tenth against first`;
+    rows.push(atLeast(what, lastToFirst(growth), 0.9));
+  }
+  for (const figure of judged.filter(({ objects }) => objects === large && large > small)) {
+    const base = judged.find(
+      (other) => other.objects === small && nameOf(other) === nameOf(figure),
+    );
+    if (!base) continue;
+    const what = `${nameOf(figure)}: ${whole(large)} objects against ${whole(small)}`;
+    rows.push(atLeast(what, ratio(figure) / ratio(base), 0.9));
+  }
+  if (measured.length > 0) {
+    const most = Math.max(
+      ...measured.filter(({ objects }) => objects === large).map(({ runs }) => megabytes(runs)),
+    );
+    rows.push(atMost(`memory at ${whole(large)} objects`, most, 200, 'MB', 0));
+  }
+  for (const { engine, objects, seconds } of starts) {
+    const what = `start to first answer, ${engine}, ${whole(objects)} objects`;
+    rows.push(atMost(what, median(seconds), 0.5, 's', 2));
+  }
+  return rows;
+}
+
+// In each row of the design's table the lower number of connections has the lower target.
+function rateTarget({ what, engine, connections }: Figure): number {
+  if (what === KNOWN) return 0.85;
+  if (engine === 'SQLite') return connections < 256 ? 0.5 : 0.6;
+  return connections < 256 ? 0.22 : 0.35;
+}
+
+function atLeast(what: string, value: number, target: number): string[] {
+  return [what, fixed(value), `≥ ${fixed(target)}`, value >= target ? 'met' : '**MISSED**'];
+}
+
+function atMost(
+  what: string,
+  value: number,
+  target: number,
+  unit: string,
+  digits: number,
+): string[] {
+  const isMet = value <= target;
+  return [
+    what,
+    `${fixed(value, digits)} ${unit}`,
+    `≤ ${target} ${unit}`,
+    isMet ? 'met' : '**MISSED**',
+  ];
+}

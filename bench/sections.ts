@@ -1,0 +1,169 @@
+// The sections of the report: which figures each measures, and what a reader must know of them.
+
+import type { Engine } from './engines.js';
+import {
+  measureGrowth,
+  measureKnown,
+  measureNew,
+  measureOther,
+  measureStart,
+  type Bench,
+  type Growth,
+  type Settings,
+} from './measure.js';
+import type { Paper } from './paper.js';
+import {
+  GROWTH_HEADINGS,
+  growthRow,
+  KNOWN,
+  NEW,
+  RATE_HEADINGS,
+  rateRow,
+  START_HEADINGS,
+  startRow,
+  type Figures,
+} from './report.js';
+
+/** Measures, prints, and adds to `figures`. */
+export type Section = (bench: Bench, paper: Paper, figures: Figures) => Promise<void>;
+
+const CONNECTIONS = [64, 256] as const;
+const CACHED = 10_000;
+
+const http: Section = async (bench, paper) => {
+  await paper.add(`## HTTP alone
+The bare server is \`node:http\` that reads the user's header and sends the bytes that the service
+sends; Express does the same in one route. The bare server against itself shows the noise.`);
+  const rows: string[][] = [];
+  const servers = [
+    ['bare', bench.bare],
+    ['leanest Express', bench.express],
+  ] as const;
+  for (const [what, server] of servers) {
+    for (const connections of CONNECTIONS) {
+      const runs = await paper.measure(`${what}, ${connections} connections`, () =>
+        measureOther(bench, server, connections),
+      );
+      if (runs) rows.push(rateRow({ what, engine: '', objects: undefined, connections, runs }));
+    }
+  }
+  await paper.addTable(RATE_HEADINGS, rows);
+};
+
+const known: Section = async (bench, paper, figures) => {
+  await paper.add(`## Known users
+Names drawn at random from 10,000 (or all, where there are fewer), whose answers are all in the
+cache; then drawn from all in the table, of whom the cache holds 200,000.`);
+  const [connections] = CONNECTIONS;
+  const { objects: sizes, runs: counts } = bench.settings;
+  const rows: string[][] = [];
+  const measure = async (
+    what: string,
+    engine: Engine,
+    objects: number,
+    among: number,
+    count: number,
+  ): Promise<void> => {
+    const runs = await paper.measure(`${what}, ${engine.name}, ${objects} objects`, () =>
+      measureKnown(bench, engine, { objects, among, connections, count }),
+    );
+    if (!runs) return;
+    const figure = { what, engine: engine.name, objects, connections, runs };
+    figures.rates.push(figure);
+    rows.push(rateRow(figure));
+  };
+  for (const engine of bench.engines) {
+    for (const objects of sizes) {
+      await measure(KNOWN, engine, objects, Math.min(objects, CACHED), counts.judged);
+      if (objects > CACHED) {
+        await measure(`${KNOWN}, drawn from all`, engine, objects, objects, counts.reported);
+      }
+    }
+  }
+  await paper.addTable(RATE_HEADINGS, rows);
+};
+
+const fresh: Section = async (bench, paper, figures) => {
+  await paper.add(`## New users
+Another name in every request; all that were answered are counted in the database afterwards. The
+table has as many objects as stated when a run begins. Names in order (user-00000001 …) always go
+to the end of the index, as sign-ups numbered by a directory do; random names go anywhere, so that
+each touches another page of it, which has to be read, and on PostgreSQL is written to the log whole
+after each checkpoint. The targets are judged on names in order.`);
+  const rows: string[][] = [];
+  for (const engine of bench.engines) {
+    for (const { what, naming, objects, connections, count } of freshCases(bench.settings)) {
+      const title = `${what}, ${engine.name}, ${objects} objects, ${connections} connections`;
+      const runs = await paper.measure(title, () =>
+        measureNew(bench, engine, { objects, naming, connections, count }),
+      );
+      if (!runs) continue;
+      const figure = { what, engine: engine.name, objects, connections, runs };
+      figures.rates.push(figure);
+      rows.push(rateRow(figure));
+    }
+  }
+  await paper.addTable(RATE_HEADINGS, rows);
+};
+
+function freshCases({ objects: sizes, runs, isBrief }: Settings) {
+  const judged = { what: NEW, naming: 'ordered', count: runs.judged } as const;
+  const reported = {
+    what: 'new user, random names',
+    naming: 'random',
+    count: runs.reported,
+  } as const;
+  const all = [judged, reported].flatMap((names) =>
+    sizes.flatMap((objects) =>
+      CONNECTIONS.map((connections) => ({ ...names, objects, connections })),
+    ),
+  );
+  return all.filter(
+    ({ naming, objects, connections }) =>
+      naming === 'ordered' ||
+      !isBrief ||
+      (objects === Math.max(...sizes) && connections === CONNECTIONS[0]),
+  );
+}
+
+const growth: Section = async (bench, paper, figures) => {
+  const { objects, runs: count } = bench.settings.growth;
+  const connections = CONNECTIONS[1];
+  await paper.add(`## Growth
+From an empty table to ${objects.toLocaleString('en')} new users in one run, names in order,
+${connections} connections: new users per second in each tenth. The service was warmed up with
+objects of another kind before, else the last tenth would look good beside a slow first.`);
+  for (const engine of bench.engines) {
+    const runs: Growth[] = [];
+    for (let i = 1; i <= count; i++) {
+      const title = `from an empty table to ${objects}, ${engine.name}, ${i} of ${count}`;
+      const run = await paper.measure(title, () => measureGrowth(bench, engine, connections));
+      if (run) runs.push(run);
+    }
+    if (runs.length > 0) figures.growths.push({ engine: engine.name, objects, runs });
+  }
+  await paper.addTable(GROWTH_HEADINGS, figures.growths.map(growthRow));
+};
+
+const start: Section = async (bench, paper, figures) => {
+  await paper.add(`## Start
+Seconds from the start of the process to its first answer, for a user who is in the table.`);
+  for (const engine of bench.engines) {
+    for (const objects of bench.settings.objects) {
+      const seconds = await paper.measure(`start, ${engine.name}, ${objects} objects`, () =>
+        measureStart(bench, engine, objects),
+      );
+      if (seconds) figures.starts.push({ engine: engine.name, objects, seconds });
+    }
+  }
+  await paper.addTable(START_HEADINGS, figures.starts.map(startRow));
+};
+
+/** By the names that `--only` takes, in the order in which they are measured. */
+export const SECTIONS: ReadonlyMap<string, Section> = new Map([
+  ['http', http],
+  ['start', start],
+  ['known', known],
+  ['new', fresh],
+  ['growth', growth],
+]);
