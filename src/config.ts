@@ -181,11 +181,21 @@ function parseYaml(path: string, text: string): unknown {
 // NAME from the environment, or the file that NAME_FILE points to.
 function secret(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const path = env[`${name}_FILE`];
-  if (env[name] !== undefined || path === undefined) return env[name];
+  if (env[name] !== undefined && path !== undefined) {
+    throw new SharderError('settings', `${name}: is set, and ${name}_FILE too; unset one of them`);
+  }
+  const value = path === undefined ? env[name] : readSecretFile(`${name}_FILE`, path);
+  if (value?.trim() === '') {
+    throw new SharderError('settings', `${path === undefined ? name : `${name}_FILE`}: is empty`);
+  }
+  return value;
+}
+
+function readSecretFile(name: string, path: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw new SharderError('settings', `${name}_FILE: cannot be read: ${(error as Error).message}`);
+    throw new SharderError('settings', `${name}: cannot be read: ${(error as Error).message}`);
   }
 }
 

@@ -12,7 +12,6 @@ export type ErrorCode =
   | 'unknown_route'
   | 'wrong_method'
   | 'unknown_kind'
-  | 'unknown_bucket'
   | 'exists' // what was to be added is there already
   | 'no_url' // a redirect was asked for, and the bucket has no URL
   | 'no_room' // no active bucket has room for a new object

@@ -80,7 +80,8 @@ export class Sharder extends EventEmitter<SharderEvents> {
    * known is answered at once, without a promise.
    *
    * Throws or rejects with `bad_name`, `unknown_kind`, `no_room`, `overloaded`, or a `database_…`
-   * code; after any of them the object is where it was.
+   * code. The object is then where it was, or, if the connection broke during the commit, where the
+   * next call says.
    */
   assign(kind: string, name: string): Answer | Promise<Answer> {
     const generation = this.#engine.generation();
@@ -101,6 +102,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
    * creates. Rejects with `bad_name`, `overloaded` or a `database_…` code.
    */
   async find(kind: string, name: string): Promise<Answer | undefined> {
+    if (!KIND_PATTERN.test(kind)) return undefined;
     const generation = this.#engine.generation();
     const known = this.#cache.get(kind, name, generation) ?? this.#findNow(kind, name, generation);
     if (known || 'atOnce' in this.#engine.lookup) return known;
@@ -158,10 +160,16 @@ export class Sharder extends EventEmitter<SharderEvents> {
       const known = await this.#findSoon(kind, name);
       if (known) return known;
     }
-    const { promise, joined } = this.#assignsOf(kind).add(name);
-    const row = await promise;
-    // Of all who waited for the same name, the first has caused the assignment.
-    return this.#answers.of(kind, row)[row.isNew && !joined ? 'assigned' : 'existing'];
+    const batch = this.#assignsOf(kind);
+    try {
+      const { promise, joined } = batch.add(name);
+      const row = await promise;
+      // Of all who waited for the same name, the first has caused the assignment.
+      return this.#answers.of(kind, row)[row.isNew && !joined ? 'assigned' : 'existing'];
+    } finally {
+      // Whatever kinds clients think of, none leaves anything behind.
+      if (batch.isIdle) this.#assigns.delete(kind);
+    }
   }
 
   // Every wait for the database goes through here: counted, and answered with what was known before
@@ -222,19 +230,12 @@ export class Sharder extends EventEmitter<SharderEvents> {
     names: readonly string[],
   ): Promise<(AssignedRow | SharderError)[]> {
     const moment = this.#cache.moment(this.#engine.generation());
-    try {
-      const rows = await this.#engine.assign(kind, names, pickEmptiest);
-      return rows.map((row, i) => {
-        if (!row) return noRoom(kind);
-        this.#remember(kind, names[i] ?? '', row, moment);
-        return row;
-      });
-    } catch (error) {
-      // A kind that is not there leaves nothing behind.
-      if (error instanceof SharderError && error.code === 'unknown_kind')
-        this.#assigns.delete(kind);
-      throw error;
-    }
+    const rows = await this.#engine.assign(kind, names, pickEmptiest);
+    return rows.map((row, i) => {
+      if (!row) return noRoom(kind);
+      this.#remember(kind, names[i] ?? '', row, moment);
+      return row;
+    });
   }
 
   #remember(kind: string, name: string, row: BucketRow, moment: Moment): Answer {

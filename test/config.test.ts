@@ -302,8 +302,20 @@ describe('a secret', () => {
     assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: SECRET }).cookieSecrets, [SECRET]);
     const SHARDER_COOKIE_SECRET_FILE = write(`${SECRET}\n`);
     assert.deepEqual(read('', { SHARDER_COOKIE_SECRET_FILE }).cookieSecrets, [SECRET]);
-    const both = { SHARDER_COOKIE_SECRET: OTHER, SHARDER_COOKIE_SECRET_FILE };
-    assert.deepEqual(read('', both).cookieSecrets, [OTHER]);
+  });
+
+  it('that is set and empty, or set twice, is refused', () => {
+    const SHARDER_COOKIE_SECRET_FILE = write('\n');
+    for (const [env, message] of [
+      [{ SHARDER_COOKIE_SECRET: '' }, 'SHARDER_COOKIE_SECRET: is empty'],
+      [{ SHARDER_COOKIE_SECRET_FILE }, 'SHARDER_COOKIE_SECRET_FILE: is empty'],
+      [
+        { SHARDER_COOKIE_SECRET: OTHER, SHARDER_COOKIE_SECRET_FILE },
+        'SHARDER_COOKIE_SECRET: is set, and SHARDER_COOKIE_SECRET_FILE too; unset one of them',
+      ],
+    ] as const) {
+      assert.deepEqual(mistakes('', env), [message]);
+    }
   });
 
   it('may be several, the first to sign', () => {

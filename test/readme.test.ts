@@ -121,7 +121,8 @@ describe('the README', needsPostgres, () => {
       PATH: `${postgresBin ?? ''}:${process.env.PATH ?? ''}`,
       PGHOST: '127.0.0.1',
       PGPORT: String(server.port),
-      PGUSER: 'sharder',
+      PGUSER: 'sharder', // the administrator of the test's server
+      PGDATABASE: 'postgres',
       SHARDER_LISTEN: ports('127.0.0.1:8888'),
       npm_config_loglevel: 'silent',
     });

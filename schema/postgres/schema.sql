@@ -2,7 +2,7 @@
 
 CREATE FUNCTION public.bucket_url_changed() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO '$user', 'public'
+    SET search_path TO 'public'
     AS $$
 begin
   perform pg_notify('sharder', json_build_object('kind', old.kind)::text);
@@ -11,7 +11,7 @@ end $$;
 
 CREATE FUNCTION public.shard_changed() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO '$user', 'public'
+    SET search_path TO 'public'
     AS $$
 begin
   if tg_op = 'INSERT' then
@@ -45,7 +45,7 @@ end $$;
 
 CREATE FUNCTION public.shard_truncated() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO '$user', 'public'
+    SET search_path TO 'public'
     AS $$
 begin
   update bucket set members = 0 where members <> 0;

@@ -54,6 +54,11 @@ export class Batch<T> {
     return { promise: entry.promise, joined: false };
   }
 
+  /** Nothing waits and nothing runs. */
+  get isIdle(): boolean {
+    return !this.#scheduled;
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { destination, pino, type Logger } from 'pino';
 import { readConfig, type Config, type Flags } from '../config.js';
 import { SharderError } from '../errors.js';
+import { loggable } from '../http/report.js';
 import { createServer } from '../http/server.js';
 import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
@@ -22,26 +23,39 @@ export async function serve(flags: Flags, version: string): Promise<void> {
   const log = pino({ level: config.log.level }, destination({ fd: 2, sync: true }));
   const stop = stopSignal();
 
+  // A database that hangs never lets go of its connections, and nobody needs them after a stop.
+  const exitSoon = (): void => void setTimeout(() => process.exit(), DISCONNECT_AFTER_MS).unref();
+
   const started = await start(config, log, stop);
-  if (!started) return;
-  const { sharder, server } = started;
+  if (!started) {
+    exitSoon();
+    return;
+  }
+  const { sharder, server, kinds } = started;
   const sockets = openSockets(server);
-  process.stdout.write(`${await describe(version, server, sharder.database)}\n`);
+  process.stdout.write(`${describe(version, server, sharder.database, kinds)}\n`);
 
   await stop;
   log.info('stopping: answering what is in flight');
   await close(server, sockets);
-  // A database that hangs never lets go of its connections, and nobody needs them any more.
-  setTimeout(() => process.exit(), DISCONNECT_AFTER_MS).unref();
+  exitSoon();
   await sharder.database.close();
 }
+
+interface Started {
+  readonly sharder: Sharder;
+  readonly server: Server;
+  readonly kinds: Kinds;
+}
+
+type Kinds = Awaited<ReturnType<typeof listKinds>>;
 
 // Waits for a database that is not there yet, until it is told to stop.
 async function start(
   config: Config,
   log: Logger,
   stop: Promise<void>,
-): Promise<{ sharder: Sharder; server: Server } | undefined> {
+): Promise<Started | undefined> {
   for (;;) {
     try {
       const database = await openDatabase(config.database);
@@ -64,19 +78,27 @@ async function start(
           log,
           logNames: config.log.names,
         });
+        const kinds = await listKinds(database);
         await listen(server, config.listen);
-        return { sharder, server };
+        return { sharder, server, kinds };
       } catch (error) {
         await database.close();
         throw error;
       }
     } catch (error) {
-      if (!(error instanceof SharderError) || error.code !== 'database_unavailable') throw error;
-      log.warn({ err: error.cause }, 'waiting for the database');
+      if (!mayPass(error, config.database)) throw error;
+      log.warn({ err: loggable(error) }, 'waiting for the database');
     }
     const isStopped = await Promise.race([stop.then(() => true), sleep(DATABASE_WAIT_MS, false)]);
     if (isStopped) return undefined;
   }
+}
+
+// A server may come up yet; a file that cannot be used stays as it is.
+function mayPass(error: unknown, url: string): boolean {
+  if (!(error instanceof SharderError)) return false;
+  if (error.code === 'database_busy') return true;
+  return error.code === 'database_unavailable' && !url.startsWith('sqlite:');
 }
 
 function listen(server: Server, { host, port }: Config['listen']): Promise<void> {
@@ -90,12 +112,10 @@ function listen(server: Server, { host, port }: Config['listen']): Promise<void>
   });
 }
 
-async function describe(version: string, server: Server, database: Database): Promise<string> {
+function describe(version: string, server: Server, database: Database, all: Kinds): string {
   const { address, port, family } = server.address() as AddressInfo;
   const host = family === 'IPv6' ? `[${address}]` : address;
-  const kinds = [...(await listKinds(database))].map(
-    ([kind, buckets]) => `${kind} (${abridge(buckets)})`,
-  );
+  const kinds = [...all].map(([kind, buckets]) => `${kind} (${abridge(buckets)})`);
   const what =
     kinds.length > 0 ? `kinds: ${kinds.join(', ')}` : 'no kinds: declare one in sharder.yml';
   return `sharder ${version} listens on http://${host}:${port}, database ${database.location}, ${what}`;

@@ -58,7 +58,9 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
         for (let i = 0; i < headers.length; i += 2) res.set(headers[i] ?? '', headers[i + 1]);
         res.redirect(302, location);
       },
-      next,
+      (error) => {
+        next(error);
+      },
     );
   });
   app.get('/healthz', (_req, res) => {

@@ -19,7 +19,6 @@ const STATUS: Record<ErrorCode, Status> = {
   untrusted_peer: { status: 403 },
   unknown_route: { status: 404 },
   unknown_kind: { status: 404 },
-  unknown_bucket: { status: 404 },
   no_url: { status: 404 },
   wrong_method: { status: 405 },
   exists: { status: 409 },

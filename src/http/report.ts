@@ -8,6 +8,20 @@ import type { RequestCounts, Route } from './metrics.js';
 // In a flood of failures one line a second for each kind of failure, with how many it stands for.
 const REPEAT_AFTER_MS = 1_000;
 
+/** An error without what drivers attach to it: rows, and with them names. */
+export function loggable(error: unknown): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, stack, cause } = error;
+  const code = 'code' in error ? { code: error.code } : {};
+  return {
+    type: name,
+    message,
+    ...code,
+    stack,
+    ...(cause !== undefined && { cause: loggable(cause) }),
+  };
+}
+
 export class Reporter {
   readonly #log: Logger;
   readonly #namesUsers: boolean;
@@ -44,11 +58,16 @@ export class Reporter {
     const reply = route === 'auth' ? toAuthErrorReply(error) : toErrorReply(error);
     const { status, code, message } = reply;
     const who = user !== undefined && user !== '' && this.#namesUsers ? { user } : {};
-    if (code === 'internal') {
-      this.#log.error({ route, ...who, err: error }, 'internal error');
-    } else if (status >= 500) {
+    if (status >= 500) {
       const repeated = this.#repeated(code);
-      if (repeated !== undefined) this.#log.warn({ route, code, ...who, ...repeated }, message);
+      const line = { route, code, ...who, ...repeated };
+      if (repeated === undefined) {
+        // said within this second
+      } else if (code === 'internal') {
+        this.#log.error({ ...line, err: loggable(error) }, message);
+      } else {
+        this.#log.warn(line, message);
+      }
     } else {
       this.#log.debug({ route, code, user }, message);
     }

@@ -21,7 +21,7 @@ import { Cookies, type CookieSettings } from './cookie.js';
 import { createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
 import { contentHeaders, isHttps, Replies, type Headers, type Prepared } from './reply.js';
-import { Reporter } from './report.js';
+import { loggable, Reporter } from './report.js';
 
 export interface ServerOptions {
   /** The header that names the user; default REMOTE_USER. */
@@ -55,7 +55,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const app = createApp({ sharder, ask, replies, registry, reporter });
 
   sharder.on('down', (why) => {
-    log.error({ err: why }, 'the database is down: known users are served from memory');
+    log.error({ err: loggable(why) }, 'the database is down: known users are served from memory');
   });
   sharder.on('up', () => {
     log.info('the database is back');

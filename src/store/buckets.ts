@@ -110,8 +110,7 @@ export function checkUrl(url: string): string {
     !['http:', 'https:'].includes(parsed.protocol) ||
     parsed.username !== '' ||
     parsed.password !== '' ||
-    parsed.search !== '' ||
-    parsed.hash !== ''
+    /[?#]/.test(parsed.href)
   ) {
     throw new SharderError(
       'bad_request',

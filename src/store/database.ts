@@ -1,14 +1,15 @@
 // Opens a database by its URL. Everything that is not `find` or `assign` works through here.
 
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Database as SqliteConnection } from 'better-sqlite3';
 import createKnex, { type Knex } from 'knex';
+import type pg from 'pg';
 import { SharderError } from '../errors.js';
 import type { Engine, EngineEvents } from './engine.js';
 import { migrate, refuseNewer, schemaState, type EngineName } from './migrate.js';
 import { PostgresEngine } from './postgres.js';
-import { explainPostgresError, isConflict } from './postgres-errors.js';
+import { explainOpenError, isConflict } from './postgres-errors.js';
 import { retry } from './retry.js';
 import { SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
 import { explainSqliteError, isBusy } from './sqlite-errors.js';
@@ -85,9 +86,7 @@ export class Database {
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
     const [isTransient, explain] =
-      this.engineName === 'sqlite'
-        ? [isBusy, explainSqliteError]
-        : [isConflict, explainPostgresError];
+      this.engineName === 'sqlite' ? [isBusy, explainSqliteError] : [isConflict, explainOpenError];
     try {
       return await retry(work, isTransient);
     } catch (error) {
@@ -99,14 +98,14 @@ export class Database {
 /**
  * Opens the database that `url` names: `sqlite:FILE` (made when it is not there) or
  * `postgres://user:password@host:port/database`. Brings its schema up to date, unless `migrate` is
- * false: then a schema of another version is refused. Throws `settings` for a URL of another form,
- * `schema`, or `database_unavailable`.
+ * false: then a schema of another version is refused, and no file is made. Throws `settings` for a URL
+ * of another form, or a database or user that is not there; `schema`; or `database_unavailable`.
  */
 export async function openDatabase(
   url: string,
   { migrate = true }: { migrate?: boolean } = {},
 ): Promise<Database> {
-  const database = connect(url);
+  const database = connect(url, migrate);
   try {
     if (migrate) await database.migrate();
     else await database.checkSchema();
@@ -124,16 +123,16 @@ function ignore(): void {
   // said elsewhere
 }
 
-function connect(url: string): Database {
+function connect(url: string, mayCreate: boolean): Database {
   if (/^postgres(ql)?:\/\//.test(url)) return connectPostgres(url);
-  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length));
+  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length), mayCreate);
   throw new SharderError(
     'settings',
     `database: ${JSON.stringify(withoutPassword(url))} is not a database URL; write sqlite:FILE or postgres://user:password@host:port/database`,
   );
 }
 
-function connectSqlite(file: string): Database {
+function connectSqlite(file: string, mayCreate: boolean): Database {
   if (file === '' || file.startsWith('//') || file.startsWith(':') || file.includes('?')) {
     throw new SharderError(
       'settings',
@@ -141,6 +140,12 @@ function connectSqlite(file: string): Database {
     );
   }
   const path = resolve(file);
+  if (!mayCreate && !existsSync(path)) {
+    throw new SharderError(
+      'settings',
+      `database: there is no file ${path}; \`sharder serve\` makes it`,
+    );
+  }
   try {
     mkdirSync(dirname(path), { recursive: true });
   } catch (error) {
@@ -169,6 +174,17 @@ function connectSqlite(file: string): Database {
   return new Database('sqlite', `sqlite:${file}`, knex);
 }
 
+type PooledConnection = pg.Client & { openedAt?: number };
+
+// Not as parameters of the connection, which poolers refuse. A process that is stopped, or cut off,
+// in the middle of a transaction gives up its locks. And an answer is given after its commit is
+// durable, whatever the database's default.
+const SESSION = `
+  set statement_timeout = 3000;
+  set idle_in_transaction_session_timeout = 5000;
+  select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') = 'off'`;
+
 function connectPostgres(url: string): Database {
   const knex = createKnex({
     client: 'pg',
@@ -177,15 +193,18 @@ function connectPostgres(url: string): Database {
       application_name: 'sharder',
       keepAlive: true,
       connectionTimeoutMillis: 3_000,
-      statement_timeout: 5_000,
-      // A process that is stopped, or cut off, in the middle of a transaction gives up its locks.
-      idle_in_transaction_session_timeout: 5_000,
-      // Later than the server's own, so that it is hit only when the server is not there.
-      query_timeout: 6_000,
-    },
+      pipeline: true, // knex's types do not know it
+    } as pg.ClientConfig as Knex.PgConnectionConfig,
     log: SILENT,
     acquireConnectionTimeout: 5_000,
-    pool: { min: 0, max: 8 },
+    pool: {
+      min: 0,
+      max: 8,
+      afterCreate: (connection: PooledConnection, done: (error?: unknown) => void) => {
+        connection.openedAt = performance.now();
+        connection.query(SESSION, done);
+      },
+    },
   });
   return new Database('postgres', withoutPassword(url), knex);
 }

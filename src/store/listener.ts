@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type pg from 'pg';
+import { SharderError } from '../errors.js';
 import { DEAF, type ObjectKey } from './engine.js';
 
 const PING_EVERY_MS = 1_000;
@@ -122,8 +123,9 @@ export class Listener {
     const isHeard = await Promise.race([heard, silence]);
     abort.abort();
     if (!isHeard) {
-      throw new Error(
-        'LISTEN delivers nothing: connect to PostgreSQL directly, or through a pooler in session mode',
+      throw new SharderError(
+        'settings',
+        'database: LISTEN delivers nothing: connect to PostgreSQL directly, or through a pooler in session mode',
       );
     }
   }

@@ -40,8 +40,10 @@ export async function schemaState(knex: Knex, engine: EngineName): Promise<Schem
  */
 export async function migrate(trx: Knex.Transaction, engine: EngineName): Promise<string[]> {
   if (engine === 'postgres') {
-    await trx.raw('select pg_advisory_xact_lock(?)', [ADVISORY_LOCK.toString()]);
     await trx.raw('set local statement_timeout = 0');
+    await trx.raw('select pg_advisory_xact_lock(?)', [ADVISORY_LOCK.toString()]);
+    // What triggers keep as their search path must not depend on who writes later, as "$user" does.
+    await trx.raw(`select set_config('search_path', quote_ident(current_schema()), true)`);
   } else {
     // A write of nothing takes the lock, before anything was read.
     await trx.raw('pragma user_version = 0');

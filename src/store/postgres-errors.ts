@@ -26,6 +26,17 @@ export function explainPostgresError(error: unknown): unknown {
   return error;
 }
 
+/**
+ * The error of opening a database, as a SharderError: where the server is there and knows no such
+ * database or user, that is a mistake in the settings, and will not pass.
+ */
+export function explainOpenError(error: unknown): unknown {
+  if (isServerError(error) && /^(3D|28)/.test(error.code ?? '')) {
+    return new SharderError('settings', `database: ${error.message}`, { cause: error });
+  }
+  return explainPostgresError(error);
+}
+
 /** The error for a database that cannot be reached, and why. */
 export function unavailable(cause?: unknown): SharderError {
   return new SharderError('database_unavailable', 'the database cannot be reached; try again', {
@@ -41,14 +52,21 @@ const CONFLICT = new Set([
   '40001', // serialization_failure
   '40P01', // deadlock_detected
 ]);
-const TROUBLE = new Set([
-  '25P03', // idle_in_transaction_session_timeout: this process was stopped for a while
+// The server does not want this connection, or none at the moment; others may be served.
+const REFUSED = new Set([
   '25006', // read_only_sql_transaction: a standby, or a failover under way
   '53300', // too_many_connections
+]);
+const BROKEN = new Set([
+  '25P03', // idle_in_transaction_session_timeout: this process was stopped for a while
   '57P01', // admin_shutdown
   '57P02', // crash_shutdown
   '57P03', // cannot_connect_now
   '57P05', // idle_session_timeout
+]);
+const NETWORK = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'],
+  ...['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'],
 ]);
 
 /** True for an error that the same transaction, begun again, will not meet. */
@@ -61,10 +79,16 @@ export function isUniqueViolation(error: unknown): boolean {
   return isServerError(error) && error.code === '23505';
 }
 
-/** True for an error that says: the connection or the server is not to be used. */
+/** True for an error that says: this connection is not to be used again. */
 export function isTrouble(error: unknown): boolean {
+  if (error instanceof knex.KnexTimeoutError) return true;
+  return isBroken(error) || (isServerError(error) && REFUSED.has(error.code ?? ''));
+}
+
+/** True where a connection broke, fell silent or could not be opened: the database may be down. */
+export function isBroken(error: unknown): boolean {
   if (!isServerError(error)) return isConnectionError(error);
-  return TROUBLE.has(error.code ?? '') || (error.code ?? '').startsWith('08');
+  return BROKEN.has(error.code ?? '') || (error.code ?? '').startsWith('08');
 }
 
 /** True for what the server said; it has a SQLSTATE. */
@@ -72,10 +96,11 @@ export function isServerError(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError;
 }
 
-// A connection that cannot be opened, breaks or falls silent is a plain Error of the driver's, the
-// pool's or Node's, most often without a code; a mistake of ours would be a TypeError or the like.
-// By name, for the errors of Node's sockets are of classes of their own.
+// What Node's sockets throw has a code. What the driver throws is a plain Error without one; a
+// mistake of ours would be a TypeError or the like.
 function isConnectionError(error: unknown): boolean {
-  if (error instanceof AggregateError || error instanceof knex.KnexTimeoutError) return true;
-  return error instanceof Error && error.name === 'Error';
+  if (error instanceof AggregateError) return error.errors.some(isConnectionError);
+  if (!(error instanceof Error) || error.name !== 'Error') return false;
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return code === undefined || NETWORK.has(code) || syscall === 'connect';
 }

@@ -1,5 +1,5 @@
 // The two verbs on PostgreSQL: named statements on connections of knex's pool. `find` takes one
-// round trip for any number of names, `assign` four.
+// round trip for any number of names, `assign` two.
 
 import type { Knex } from 'knex';
 import type pg from 'pg';
@@ -17,6 +17,7 @@ import { unknownKind } from './kinds.js';
 import { Listener } from './listener.js';
 import {
   explainPostgresError,
+  isBroken,
   isConflict,
   isServerError,
   isTrouble,
@@ -24,6 +25,9 @@ import {
   unavailable,
 } from './postgres-errors.js';
 import { retry } from './retry.js';
+
+// Later than the server's own statement_timeout, so that it is hit only when the server is not there.
+const QUERY_TIMEOUT_MS = 4_000;
 
 // Not `name = any($2)`: that is planned as a sequential scan on tables of some sizes. The lateral
 // join with its limit keeps to the unique index at any size, with or without statistics.
@@ -39,8 +43,11 @@ const FIND = {
     select n.i::int, f.bucket, f.url
     from unnest($1::text[], $2::text[]) with ordinality as n (kind, name, i)
     cross join lateral (${FOUND}) f`,
+  query_timeout: QUERY_TIMEOUT_MS,
 } as const;
 
+// What the buckets say is locked until the commit: somebody in psql, who does not take the kind's
+// lock, may be cordoning or filling one of them.
 const READ = {
   name: 'sharder_read',
   text: `
@@ -51,15 +58,32 @@ const READ = {
         cross join lateral (${FOUND}) f) as found,
       (select json_agg(json_build_object('name', name, 'url', url, 'weight', weight,
           'capacity', capacity, 'members', members))
-        from bucket where kind = $1 and state = 'active'
-          and (capacity is null or members < capacity)) as candidates`,
+        from (
+          select name, url, weight, capacity, members from bucket
+          where kind = $1 and state = 'active' and (capacity is null or members < capacity)
+          order by name for no key update
+        ) open) as candidates`,
+  query_timeout: QUERY_TIMEOUT_MS,
 } as const;
+
+const BEGIN = query('begin isolation level read committed');
+const LOCK = {
+  name: 'sharder_lock',
+  ...query('update kind set version = version + 1 where name = $1'),
+};
+const COMMIT = query('commit');
+const ROLLBACK = query('rollback');
+
+function query(text: string) {
+  return { text, query_timeout: QUERY_TIMEOUT_MS };
+}
 
 const INSERT = {
   name: 'sharder_insert',
   text: `
     insert into shard (kind, bucket, name)
     select $1, bucket, name from unnest($2::text[], $3::text[]) as placed (bucket, name)`,
+  query_timeout: QUERY_TIMEOUT_MS,
 } as const;
 
 interface ReadRow {
@@ -67,8 +91,9 @@ interface ReadRow {
   readonly candidates: (Candidate & { url: string | null })[] | null;
 }
 
-// The pool closes a connection that has this mark, and opens another.
-type PooledClient = pg.Client & { __knex__disposed?: unknown };
+// The pool closes a connection that has the first mark, and opens another. The second is set by
+// database.ts: when it was opened.
+type PooledClient = pg.Client & { __knex__disposed?: unknown; openedAt?: number };
 
 export class PostgresEngine implements Engine {
   readonly lookup = { batched: this.#find.bind(this) };
@@ -76,9 +101,7 @@ export class PostgresEngine implements Engine {
   readonly #listener: Listener;
   readonly #events: EngineEvents;
   readonly #inFlight = new Set<(why: SharderError) => void>();
-  // When each connection was first seen, in breaks so far.
-  readonly #seen = new WeakMap<pg.Client, number>();
-  #breaks = 0;
+  #brokeAt = 0;
   #isUp = true;
 
   constructor(pool: Knex, events: EngineEvents) {
@@ -100,6 +123,15 @@ export class PostgresEngine implements Engine {
   /** Begins to hear of changes; resolves when it does. */
   async start(): Promise<void> {
     try {
+      const { rows } =
+        await this.#knex.raw<pg.QueryResult<{ server_encoding: string }>>('show server_encoding');
+      const encoding = rows[0]?.server_encoding;
+      if (encoding !== 'UTF8') {
+        throw new SharderError(
+          'settings',
+          `database: its encoding is ${encoding ?? 'unknown'}, it must be UTF8: createdb -E UTF8 -T template0`,
+        );
+      }
       await this.#listener.start();
     } catch (error) {
       throw explainPostgresError(error);
@@ -126,7 +158,7 @@ export class PostgresEngine implements Engine {
   }
 
   async check(): Promise<void> {
-    await this.#use((client) => client.query('select 1'));
+    await this.#use((client) => client.query(query('select 1')));
   }
 
   close(): Promise<void> {
@@ -164,12 +196,11 @@ export class PostgresEngine implements Engine {
         ),
       );
     } catch (error) {
-      const explained = explainPostgresError(error);
-      if (explained instanceof SharderError && explained.code === 'database_unavailable') {
+      if (isBroken(error)) {
         this.#setDown(error);
         this.#listener.ping();
       }
-      throw explained;
+      throw explainPostgresError(error);
     }
   }
 
@@ -190,13 +221,13 @@ export class PostgresEngine implements Engine {
     } catch (error) {
       if (error instanceof SharderError) throw error;
       if (isServerError(error) && !isTrouble(error)) {
-        await client.query('rollback').catch((failure: unknown) => {
+        await client.query(ROLLBACK).catch((failure: unknown) => {
           client.__knex__disposed = failure;
         });
         throw error;
       }
       client.__knex__disposed = error;
-      this.#breaks++;
+      if (isBroken(error)) this.#brokeAt = performance.now();
       throw error;
     } finally {
       await pool.releaseConnection(client);
@@ -208,16 +239,14 @@ export class PostgresEngine implements Engine {
   async #acquire(pool: Knex.Client): Promise<PooledClient> {
     for (;;) {
       const client = (await pool.acquireConnection()) as PooledClient;
-      const seen = this.#seen.get(client) ?? this.#breaks;
-      this.#seen.set(client, seen);
-      if (seen === this.#breaks) return client;
+      if ((client.openedAt ?? 0) >= this.#brokeAt) return client;
       client.__knex__disposed = 'another connection broke';
       await pool.releaseConnection(client);
     }
   }
 
   #setDown(why: unknown): void {
-    this.#breaks++;
+    this.#brokeAt = performance.now();
     if (!this.#isUp) return;
     this.#isUp = false;
     this.#events.down(why);
@@ -226,23 +255,24 @@ export class PostgresEngine implements Engine {
 }
 
 // The kind's lock first: whoever holds it reads what all before it committed, for each statement
-// of a READ COMMITTED transaction sees the table anew.
+// of a READ COMMITTED transaction sees the table anew. What does not wait for an answer in between
+// goes out in one write (the connection's `pipeline`); a statement that fails fails those after it.
 async function assign(
   client: pg.Client,
   kind: string,
   names: readonly string[],
   pick: Pick,
 ): Promise<(AssignedRow | null)[]> {
-  const lock = (await client.query(
-    `begin isolation level read committed;
-     update kind set version = version + 1 where name = ${client.escapeLiteral(kind)}`,
-  )) as unknown as pg.QueryResult[];
-  if (lock[1]?.rowCount !== 1) {
-    await client.query('rollback');
+  const [, lock, read] = await Promise.all([
+    client.query(BEGIN),
+    client.query({ ...LOCK, values: [kind] }),
+    client.query<ReadRow>({ ...READ, values: [kind, names] }),
+  ]);
+  if (lock.rowCount !== 1) {
+    await client.query(ROLLBACK);
     throw unknownKind(kind);
   }
 
-  const read = await client.query<ReadRow>({ ...READ, values: [kind, names] });
   const { found, candidates } = read.rows[0] ?? { found: null, candidates: null };
   const rows = new Array<AssignedRow | null>(names.length).fill(null);
   for (const { i, bucket, url } of found ?? []) rows[i - 1] = { bucket, url, isNew: false };
@@ -252,7 +282,7 @@ async function assign(
   const urls = new Map(open.map(({ name, url }) => [name, url]));
   const picks = pick(open, fresh.length);
   if (picks.length === 0) {
-    await client.query('rollback');
+    await client.query(ROLLBACK);
     return rows;
   }
   const placed = fresh.slice(0, picks.length);
@@ -260,7 +290,9 @@ async function assign(
     const bucket = picks[i] ?? '';
     rows[at] = { bucket, url: urls.get(bucket) ?? null, isNew: true };
   });
-  await client.query({ ...INSERT, values: [kind, picks, placed.map((at) => names[at])] });
-  await client.query('commit');
+  await Promise.all([
+    client.query({ ...INSERT, values: [kind, picks, placed.map((at) => names[at])] }),
+    client.query(COMMIT),
+  ]);
   return rows;
 }

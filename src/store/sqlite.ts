@@ -44,7 +44,8 @@ interface Statements {
   readonly find: Statement<[kind: string, name: string], BucketRow>;
   readonly beginRead: Statement<[]>;
   readonly begin: Statement<[]>;
-  readonly lock: Statement<[kind: string], number>;
+  readonly lock: Statement<[kind: string]>;
+  readonly probe: Statement<[]>;
   readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
   readonly insert: Statement<[kind: string, bucket: string, name: string]>;
   readonly commit: Statement<[]>;
@@ -55,12 +56,13 @@ export class SqliteEngine implements Engine {
   readonly lookup = { atOnce: this.#find.bind(this) };
   readonly #pool: Knex.Client;
   readonly #events: EngineEvents;
+  #probing: NodeJS.Timeout | undefined;
   #connection: Connection | undefined;
   #statements!: Statements;
   #dataVersion = 0;
   #revision = 0;
   #heardThisTurn = false;
-  #isUp = true;
+  #trouble: SharderError | undefined;
 
   constructor(knex: Knex, events: EngineEvents) {
     this.#pool = knex.client as Knex.Client;
@@ -76,11 +78,8 @@ export class SqliteEngine implements Engine {
       find: connection.prepare(FIND),
       beginRead: connection.prepare('begin'),
       begin: connection.prepare('begin immediate'),
-      lock: connection
-        .prepare<[string], number>(
-          'update kind set version = version + 1 where name = ? returning version',
-        )
-        .pluck(),
+      lock: connection.prepare('update kind set version = version + 1 where name = ?'),
+      probe: connection.prepare('update revision set number = number'),
       candidates: connection.prepare(CANDIDATES),
       insert: connection.prepare(
         'insert into shard (kind, bucket, name) values (?, ?, ?) on conflict do nothing',
@@ -91,13 +90,12 @@ export class SqliteEngine implements Engine {
   }
 
   get isUp(): boolean {
-    return this.#isUp;
+    return this.#trouble === undefined;
   }
 
   /**
    * The number in the table `revision`, read again when another connection has committed. That is
-   * asked once in each turn of the event loop: so a request that comes in after a move was
-   * committed sees it.
+   * asked once in each turn of the event loop, for all requests that the turn has read.
    */
   generation(): number {
     if (this.#heardThisTurn) return this.#revision;
@@ -125,15 +123,18 @@ export class SqliteEngine implements Engine {
     const started = performance.now();
     try {
       const rows = await retry(() => this.#assign(kind, names, pick), isBusy);
-      this.#setUp();
       this.#events.assigned(kind, names.length, (performance.now() - started) / 1000);
       return rows;
     } catch (error) {
       throw this.#explain(error);
+    } finally {
+      // The next request may have been sent after another program's commit.
+      this.lookAgain();
     }
   }
 
   async check(): Promise<void> {
+    if (this.#trouble) throw this.#trouble;
     try {
       await retry(() => this.#statements.revision.get(), isBusy);
     } catch (error) {
@@ -142,6 +143,7 @@ export class SqliteEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#probing);
     this.#endRead();
     if (this.#connection) await this.#pool.releaseConnection(this.#connection);
   }
@@ -170,7 +172,7 @@ export class SqliteEngine implements Engine {
     this.#endRead();
     begin.run();
     try {
-      if (lock.get(kind) === undefined) throw unknownKind(kind);
+      if (lock.run(kind).changes === 0) throw unknownKind(kind);
       const open = candidates.all(kind);
       const urls = new Map(open.map(({ name, url }) => [name, url]));
       // As a rule all names are new. The pick that a known name does not need is the next one's.
@@ -194,22 +196,38 @@ export class SqliteEngine implements Engine {
     }
   }
 
-  #setUp(): void {
-    if (this.#isUp) return;
-    this.#isUp = true;
-    this.#events.up();
-  }
-
-  // A busy database is no trouble: it will pass.
+  // What failed is explained; a busy database is no trouble, for that will pass.
   #explain(error: unknown): unknown {
     const explained = explainSqliteError(error);
     const isTrouble =
       explained instanceof SharderError &&
       (explained.code === 'database_full' || explained.code === 'database_unavailable');
-    if (isTrouble && this.#isUp) {
-      this.#isUp = false;
+    if (isTrouble && !this.#trouble) {
+      this.#trouble = explained;
       this.#events.down(error);
+      this.#probing = setInterval(() => {
+        this.#probe();
+      }, PROBE_EVERY_MS).unref();
     }
     return explained;
   }
+
+  // Whether a commit works again. It writes a page, and changes nothing.
+  #probe(): void {
+    const { begin, probe, commit, rollback } = this.#statements;
+    this.#endRead();
+    try {
+      begin.run();
+      probe.run();
+      commit.run();
+    } catch {
+      if (this.#connection?.inTransaction) rollback.run();
+      return;
+    }
+    clearInterval(this.#probing);
+    this.#trouble = undefined;
+    this.#events.up();
+  }
 }
+
+const PROBE_EVERY_MS = 1_000;

@@ -167,6 +167,16 @@ for (const engine of engines) {
       ['a URL of another scheme', 'bad_request', of({ name: 'hub-8', url: 'ftp://hub-8.example' })],
       ['a URL with a password', 'bad_request', of({ name: 'hub-8', url: 'http://a:b@h.example' })],
       ['a URL with a query', 'bad_request', of({ name: 'hub-8', url: 'http://h.example/?a=b' })],
+      [
+        'a URL with an empty query',
+        'bad_request',
+        of({ name: 'hub-8', url: 'http://h.example/?' }),
+      ],
+      [
+        'a URL with an empty fragment',
+        'bad_request',
+        of({ name: 'hub-8', url: 'http://h.example/#' }),
+      ],
       ['a weight of 0', 'bad_request', of({ name: 'hub-0', weight: 0 })],
       ['half a weight', 'bad_request', of({ name: 'hub-8', weight: 0.5 })],
       ['a weight that is no number', 'bad_request', of({ name: 'hub-8', weight: NaN })],
