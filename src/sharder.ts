@@ -12,7 +12,7 @@ import { unknownKind } from './store/kinds.js';
 import type { AssignedRow, BucketRow, Engine, ObjectKey } from './store/engine.js';
 
 export interface SharderOptions {
-  /** How many answers are kept in memory, about 150 bytes each. */
+  /** How many answers are kept in memory for each kind, about 150 bytes each. */
   readonly cacheSize?: number;
   /** How many callers may wait for the database at once; the next is refused as `overloaded`. */
   readonly queueLimit?: number;

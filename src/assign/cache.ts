@@ -16,32 +16,36 @@ export interface Moment {
 }
 
 /**
- * Keeps the answers that were used last, `size` of them at most, about 150 bytes each. An answer of
- * another generation than the present one is not trusted, but kept: it is what there is to say while
- * the database is down.
+ * Keeps the answers that were used last, `size` of each kind at most, about 150 bytes each. An answer
+ * of another generation than the present one is not trusted, but kept: it is what there is to say
+ * while the database is down.
  */
 export class Cache {
-  readonly #entries: LRUCache<string, Entry>;
+  readonly #size: number;
+  readonly #kinds = new Map<string, LRUCache<string, Entry>>();
   #drops = 0;
 
   constructor(size: number) {
-    this.#entries = new LRUCache({ max: size });
+    this.#size = size;
   }
 
+  /** How many answers it keeps. */
   get size(): number {
-    return this.#entries.size;
+    let size = 0;
+    for (const entries of this.#kinds.values()) size += entries.size;
+    return size;
   }
 
   /** The answer, if it was found in this generation. */
   get(kind: string, name: string, generation: number): Answer | undefined {
-    const entry = this.#entries.get(key(kind, name));
+    const entry = this.#kinds.get(kind)?.get(name);
     if (entry?.generation !== generation || generation === DEAF) return undefined;
     return entry.answer;
   }
 
   /** The answer, however old. */
   getStale(kind: string, name: string): Answer | undefined {
-    return this.#entries.get(key(kind, name))?.answer;
+    return this.#kinds.get(kind)?.get(name)?.answer;
   }
 
   /** To be taken before a lookup begins. */
@@ -55,16 +59,13 @@ export class Cache {
    */
   set(kind: string, name: string, answer: Answer, { generation, drops }: Moment): void {
     if (drops !== this.#drops) return;
-    this.#entries.set(key(kind, name), { answer, generation });
+    let entries = this.#kinds.get(kind);
+    if (!entries) this.#kinds.set(kind, (entries = new LRUCache({ max: this.#size })));
+    entries.set(name, { answer, generation });
   }
 
   drop({ kind, name }: ObjectKey): void {
     this.#drops++;
-    this.#entries.delete(key(kind, name));
+    this.#kinds.get(kind)?.delete(name);
   }
-}
-
-// No kind has a slash in its name.
-function key(kind: string, name: string): string {
-  return `${kind}/${name}`;
 }

@@ -10,7 +10,7 @@ import type { Registry } from 'prom-client';
 import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Sharder } from '../sharder.js';
-import type { Ask } from './ask.js';
+import type { Asker } from './ask.js';
 import { destination } from './go.js';
 import type { Route } from './metrics.js';
 import { isHttps, type Replies } from './reply.js';
@@ -18,7 +18,7 @@ import type { Reporter } from './report.js';
 
 export interface AppParts {
   readonly sharder: Sharder;
-  readonly ask: Ask;
+  readonly ask: (asker: Asker) => void;
   readonly replies: Replies;
   readonly registry: Registry;
   readonly reporter: Reporter;
@@ -45,23 +45,19 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
   });
 
   app.get('/go{/:kind}', (req, res, next) => {
-    ask(
+    ask({
       req,
-      req.params.kind ?? DEFAULT_KIND,
-      (answer, user) => {
-        const { bucket } = answer;
-        const location = destination(bucket, req.query.next);
-        const prepared = replies.of(answer);
-        prepared.count++;
-        const cookie = replies.cookie(prepared, bucket, user, isHttps(req));
-        const headers = [...prepared.shard, ...cookie];
+      kind: req.params.kind ?? DEFAULT_KIND,
+      reply: (answer, user) => {
+        const location = destination(answer.bucket, req.query.next);
+        const headers = replies.shardHeaders(answer, user, isHttps(req));
         for (let i = 0; i < headers.length; i += 2) res.set(headers[i] ?? '', headers[i + 1]);
         res.redirect(302, location);
       },
-      (error) => {
+      fail: (error) => {
         next(error);
       },
-    );
+    });
   });
   app.get('/healthz', (_req, res) => {
     res.type('text/plain').send('ok\n');

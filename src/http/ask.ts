@@ -8,53 +8,67 @@ import { SharderError } from '../errors.js';
 import type { Sharder } from '../sharder.js';
 import type { Cookies } from './cookie.js';
 
-/** Calls `reply`, at once for a known user, or `fail`; and `fail` too if `reply` throws. */
-export type Ask = (
-  req: IncomingMessage,
-  kind: string,
-  reply: (answer: Answer, user: string) => void,
-  fail: (error: unknown, user: string) => void,
-) => void;
+/** A request that waits for its answer. */
+export interface Asker {
+  readonly req: IncomingMessage;
+  readonly kind: string;
+  reply(answer: Answer, user: string): void;
+  /** Also called when `reply` throws. `user` is empty where none was named. */
+  fail(error: unknown, user: string): void;
+}
 
 /**
- * Makes the function that reads the user's name and assigns. While the database is down, a user
- * whom the cache does not know is believed the bucket that their signed cookie proves.
+ * Makes the function that reads the user's name, assigns, and tells the asker: at once, without a
+ * promise, where the user is known. While the database is down, a user whom the cache does not know
+ * is believed the bucket that their signed cookie proves.
  */
 export function createAsk(
   sharder: Sharder,
   identify: (req: IncomingMessage) => string,
   cookies: Cookies,
-): Ask {
-  return (req, kind, reply, fail) => {
+): (asker: Asker) => void {
+  return (asker) => {
     let user = '';
     let answer: Answer | Promise<Answer>;
-    const deliver = (given: Answer): void => {
-      try {
-        reply(given, user);
-      } catch (error) {
-        fail(error, user);
-      }
-    };
-    const rescue = (error: unknown): void => {
-      const bucket = isDatabaseTrouble(error) ? provenBucket(req, kind, user) : undefined;
-      if (bucket === undefined) fail(error, user);
-      else deliver(sharder.staleAnswer(kind, bucket));
-    };
     try {
-      user = identify(req);
-      answer = sharder.assign(kind, user);
+      user = identify(asker.req);
+      answer = sharder.assign(asker.kind, user);
     } catch (error) {
-      rescue(error);
+      rescue(asker, error, user);
       return;
     }
-    if (answer instanceof Promise) answer.then(deliver, rescue);
-    else deliver(answer);
+    if (answer instanceof Promise) {
+      answer.then(
+        (late) => {
+          deliver(asker, late, user);
+        },
+        (error: unknown) => {
+          rescue(asker, error, user);
+        },
+      );
+    } else {
+      deliver(asker, answer, user);
+    }
   };
 
-  function provenBucket(req: IncomingMessage, kind: string, user: string): string | undefined {
+  function rescue(asker: Asker, error: unknown, user: string): void {
+    const bucket = isDatabaseTrouble(error) ? provenBucket(asker, user) : undefined;
+    if (bucket === undefined) asker.fail(error, user);
+    else deliver(asker, sharder.staleAnswer(asker.kind, bucket), user);
+  }
+
+  function provenBucket({ req, kind }: Asker, user: string): string | undefined {
     if (!cookies.isSigned) return undefined;
     const value = readCookies(req)[kind];
     return typeof value === 'string' ? cookies.verify(kind, user, value) : undefined;
+  }
+}
+
+function deliver(asker: Asker, answer: Answer, user: string): void {
+  try {
+    asker.reply(answer, user);
+  } catch (error) {
+    asker.fail(error, user);
   }
 }
 

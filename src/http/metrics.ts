@@ -53,7 +53,7 @@ export function createMetrics(
     registers,
     collect() {
       this.reset();
-      for (const [{ bucket, reason }, { count }] of replies) {
+      for (const [{ bucket, reason }, count] of replies.counts()) {
         this.inc({ kind: bucket.kind, reason }, count);
       }
     },
@@ -65,7 +65,7 @@ export function createMetrics(
     registers,
     collect() {
       this.reset();
-      for (const [{ bucket, isStale }, { count }] of replies) {
+      for (const [{ bucket, isStale }, count] of replies.counts()) {
         if (isStale) this.inc({ kind: bucket.kind }, count);
       }
     },

@@ -1,25 +1,23 @@
 // An answer as HTTP: what /shard, /auth and /go say of a bucket, prepared once per bucket.
 
 import type { IncomingMessage } from 'node:http';
-import type { Answer, Bucket } from '../assign/answer.js';
+import type { Answer } from '../assign/answer.js';
 import { cookieSafe, type Cookies } from './cookie.js';
 
 /** Header names and values in turn, as `ServerResponse.writeHead` takes them. */
 export type Headers = readonly string[];
 
-/** What does not depend on the user. */
-export interface Prepared {
+interface Prepared {
   /** X-Shard-Bucket, -Url, -Reason, and -Stale where it is. */
   readonly shard: Headers;
-  /** All of a plain answer's headers but the cookie. */
-  readonly plain: Headers;
   readonly body: string;
-  /** Header and value of an unsigned cookie, for plain HTTP and for HTTPS. */
-  readonly cookies: { readonly http: Headers; readonly https: Headers } | undefined;
-  /** How often it was given; for the metrics. */
+  /** All headers of a plain answer, where the cookie is the same for every user. */
+  readonly http: Headers | undefined;
+  readonly https: Headers | undefined;
   count: number;
 }
 
+/** Writes answers, from what is the same for every user of a bucket, made ready once. */
 export class Replies {
   readonly #cookies: Cookies;
   readonly #prepared = new Map<Answer, Prepared>();
@@ -28,43 +26,53 @@ export class Replies {
     this.#cookies = cookies;
   }
 
-  /** What was prepared for an answer, and how often it was given. */
-  [Symbol.iterator](): IterableIterator<[Answer, Prepared]> {
-    return this.#prepared.entries();
+  /** Which answers were given, and how often; for the metrics. */
+  *counts(): Generator<[answer: Answer, count: number]> {
+    for (const [answer, { count }] of this.#prepared) yield [answer, count];
   }
 
-  of(answer: Answer): Prepared {
+  /** The body and all headers of a plain answer. */
+  plain(answer: Answer, user: string, isHttps: boolean): { headers: Headers; body: string } {
+    const prepared = this.#of(answer);
+    const { body, shard } = prepared;
+    const headers = isHttps ? prepared.https : prepared.http;
+    if (headers) return { headers, body };
+    const cookie = this.#cookie(answer, user, isHttps);
+    return { headers: [...contentHeaders(TEXT_TYPE, body), ...shard, ...cookie], body };
+  }
+
+  /** X-Shard-… and the cookie: what goes with every kind of answer. */
+  shardHeaders(answer: Answer, user: string, isHttps: boolean): Headers {
+    return [...this.#of(answer).shard, ...this.#cookie(answer, user, isHttps)];
+  }
+
+  #cookie({ bucket }: Answer, user: string, isHttps: boolean): Headers {
+    return ['Set-Cookie', this.#cookies.issue(bucket.kind, user, bucket.name, isHttps)];
+  }
+
+  #of(answer: Answer): Prepared {
     let prepared = this.#prepared.get(answer);
     if (!prepared) this.#prepared.set(answer, (prepared = this.#prepare(answer)));
+    prepared.count++;
     return prepared;
   }
 
-  /** The header Set-Cookie and its value. */
-  cookie(prepared: Prepared, { kind, name }: Bucket, user: string, isHttps: boolean): Headers {
-    if (prepared.cookies) return isHttps ? prepared.cookies.https : prepared.cookies.http;
-    return ['Set-Cookie', this.#cookies.issue(kind, user, name, isHttps)];
-  }
-
-  #prepare({ bucket, reason, isStale }: Answer): Prepared {
-    const { kind, name, url } = bucket;
+  #prepare(answer: Answer): Prepared {
+    const { bucket, reason, isStale } = answer;
+    const { name, url } = bucket;
     const shard = ['X-Shard-Bucket', cookieSafe(name), 'X-Shard-Reason', reason];
     if (url !== null) shard.push('X-Shard-Url', headerSafe(url));
     if (isStale) shard.push('X-Shard-Stale', '1');
     const body = `${name}\n`;
-    return {
-      shard,
-      plain: [...contentHeaders('text/plain; charset=utf-8', body), ...shard],
-      body,
-      cookies: this.#cookies.isSigned
+    const all = (isHttps: boolean): Headers | undefined =>
+      this.#cookies.isSigned
         ? undefined
-        : {
-            http: ['Set-Cookie', this.#cookies.issue(kind, '', name, false)],
-            https: ['Set-Cookie', this.#cookies.issue(kind, '', name, true)],
-          },
-      count: 0,
-    };
+        : [...contentHeaders(TEXT_TYPE, body), ...shard, ...this.#cookie(answer, '', isHttps)];
+    return { shard, body, http: all(false), https: all(true), count: 0 };
   }
 }
+
+const TEXT_TYPE = 'text/plain; charset=utf-8';
 
 /** The headers that go with every body; none of them may be kept by a cache on the way. */
 export function contentHeaders(type: string, body: string): Headers {

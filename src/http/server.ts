@@ -16,11 +16,11 @@ import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
-import { createAsk } from './ask.js';
+import { createAsk, type Asker } from './ask.js';
 import { Cookies, type CookieSettings } from './cookie.js';
 import { createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
-import { contentHeaders, isHttps, Replies, type Headers, type Prepared } from './reply.js';
+import { contentHeaders, isHttps, Replies, type Headers } from './reply.js';
 import { loggable, Reporter } from './report.js';
 
 export interface ServerOptions {
@@ -65,6 +65,48 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const letGo = (res: ServerResponse): void => {
     if (!server.listening) res.shouldKeepAlive = false;
   };
+
+  class UserRequest implements Asker {
+    readonly req: IncomingMessage;
+    readonly res: ServerResponse;
+    readonly route: 'shard' | 'auth';
+    readonly kind: string;
+
+    constructor(req: IncomingMessage, res: ServerResponse, { route, kind }: Match) {
+      this.req = req;
+      this.res = res;
+      this.route = route;
+      this.kind = kind;
+    }
+
+    reply(answer: Answer, user: string): void {
+      const { req, res, route } = this;
+      letGo(res);
+      if (route === 'auth') {
+        res.writeHead(200, EMPTY.concat(replies.shardHeaders(answer, user, isHttps(req))));
+        res.end();
+      } else if (wantsJson(req)) {
+        const body = toJson(answer, user);
+        const headers = replies.shardHeaders(answer, user, isHttps(req));
+        res.writeHead(200, contentHeaders(JSON_TYPE, body).concat(headers));
+        res.end(body);
+      } else {
+        const { headers, body } = replies.plain(answer, user, isHttps(req));
+        // Node's types do not know that it changes nothing here.
+        res.writeHead(200, headers as string[]);
+        res.end(body);
+      }
+      reporter.answered(route, this.kind, user, answer.bucket.name);
+    }
+
+    fail(error: unknown, user?: string): void {
+      const { req, res, route } = this;
+      letGo(res);
+      reporter.fail(req, res, route, error, user);
+      reporter.count(route, res.statusCode);
+    }
+  }
+
   const server = createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (req, res) => {
     const match = matchRoute(req.url ?? '/');
     if (!match) {
@@ -72,31 +114,13 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       app(req, res);
       return;
     }
-    const { route, kind } = match;
-    const send = route === 'shard' ? sendShard : sendAuth;
-    if (route === 'shard' && req.method !== 'GET' && req.method !== 'HEAD') {
-      fail(new SharderError('wrong_method', `/shard takes GET and HEAD, not ${req.method ?? ''}`));
+    const request = new UserRequest(req, res, match);
+    if (match.route === 'shard' && req.method !== 'GET' && req.method !== 'HEAD') {
+      const message = `/shard takes GET and HEAD, not ${req.method ?? ''}`;
+      request.fail(new SharderError('wrong_method', message));
       return;
     }
-    ask(
-      req,
-      kind,
-      (answer, user) => {
-        const prepared = replies.of(answer);
-        prepared.count++;
-        const cookie = replies.cookie(prepared, answer.bucket, user, isHttps(req));
-        letGo(res);
-        send(req, res, answer, user, prepared, cookie);
-        reporter.answered(route, kind, user, answer.bucket.name);
-      },
-      fail,
-    );
-
-    function fail(error: unknown, user?: string): void {
-      letGo(res);
-      reporter.fail(req, res, route, error, user);
-      reporter.count(route, res.statusCode);
-    }
+    ask(request);
   });
   // Node would drop the headers after the 2,000th, a second REMOTE_USER among them, without a word.
   // Their size is limited, to 16 KiB.
@@ -104,34 +128,11 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   return server;
 }
 
-type Send = (
-  req: IncomingMessage,
-  res: ServerResponse,
-  answer: Answer,
-  user: string,
-  prepared: Prepared,
-  cookie: Headers,
-) => void;
-
-const sendShard: Send = (req, res, answer, user, prepared, cookie) => {
-  if (wantsJson(req)) {
-    const { bucket, reason, isStale } = answer;
-    const { kind, name, url } = bucket;
-    const stale = isStale ? { stale: true } : {};
-    const body = `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
-    const content = contentHeaders(JSON_TYPE, body);
-    res.writeHead(200, [...content, ...prepared.shard, ...cookie]);
-    res.end(body);
-  } else {
-    res.writeHead(200, prepared.plain.concat(cookie));
-    res.end(prepared.body);
-  }
-};
-
-const sendAuth: Send = (_req, res, _answer, _user, prepared, cookie) => {
-  res.writeHead(200, [...EMPTY, ...prepared.shard, ...cookie]);
-  res.end();
-};
+function toJson({ bucket, reason, isStale }: Answer, user: string): string {
+  const { kind, name, url } = bucket;
+  const stale = isStale ? { stale: true } : {};
+  return `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
+}
 
 const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];
 

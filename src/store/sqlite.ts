@@ -174,7 +174,9 @@ export class SqliteEngine implements Engine {
     try {
       if (lock.run(kind).changes === 0) throw unknownKind(kind);
       const open = candidates.all(kind);
-      const urls = new Map(open.map(({ name, url }) => [name, url]));
+      const placements = new Map(
+        open.map(({ name, url }) => [name, { bucket: name, url, isNew: true }]),
+      );
       // As a rule all names are new. The pick that a known name does not need is the next one's.
       const picks = pick(open, names.length);
       let placed = 0;
@@ -182,7 +184,7 @@ export class SqliteEngine implements Engine {
         const bucket = picks[placed];
         if (bucket !== undefined && insert.run(kind, bucket, name).changes === 1) {
           placed++;
-          return { bucket, url: urls.get(bucket) ?? null, isNew: true };
+          return placements.get(bucket) ?? null;
         }
         const known = find.get(kind, name);
         return known ? { ...known, isNew: false } : null;
