@@ -47,7 +47,7 @@ interface Statements {
   readonly lock: Statement<[kind: string]>;
   readonly probe: Statement<[]>;
   readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
-  readonly insert: Statement<[kind: string, bucket: string, name: string]>;
+  readonly insert: Statement<[kind: string, bucket: string, name: string, assignedAt: string]>;
   readonly commit: Statement<[]>;
   readonly rollback: Statement<[]>;
 }
@@ -82,7 +82,7 @@ export class SqliteEngine implements Engine {
       probe: connection.prepare('update revision set number = number'),
       candidates: connection.prepare(CANDIDATES),
       insert: connection.prepare(
-        'insert into shard (kind, bucket, name) values (?, ?, ?) on conflict do nothing',
+        'insert into shard (kind, bucket, name, assigned_at) values (?, ?, ?, ?) on conflict do nothing',
       ),
       commit: connection.prepare('commit'),
       rollback: connection.prepare('rollback'),
@@ -179,10 +179,11 @@ export class SqliteEngine implements Engine {
       );
       // As a rule all names are new. The pick that a known name does not need is the next one's.
       const picks = pick(open, names.length);
+      const now = new Date().toISOString(); // what the column's default would say, for each anew
       let placed = 0;
       const rows = names.map((name) => {
         const bucket = picks[placed];
-        if (bucket !== undefined && insert.run(kind, bucket, name).changes === 1) {
+        if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
           placed++;
           return placements.get(bucket) ?? null;
         }
