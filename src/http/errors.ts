@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SharderError, type ErrorCode } from '../errors.js';
+import { contentHeaders, JSON_TYPE, TEXT_TYPE } from './reply.js';
 
 interface Status {
   readonly status: number;
@@ -60,16 +61,7 @@ export function sendError(
 ): void {
   const isJson = req.headers.accept?.includes('application/json') ?? false;
   const body = isJson ? `${JSON.stringify({ error: { code, message } })}\n` : `${message}\n`;
-  const headers = [
-    'Content-Type',
-    isJson ? 'application/json; charset=utf-8' : 'text/plain; charset=utf-8',
-    'Content-Length',
-    String(Buffer.byteLength(body)),
-    'Cache-Control',
-    'no-store',
-    'X-Content-Type-Options',
-    'nosniff',
-  ];
+  const headers = [...contentHeaders(isJson ? JSON_TYPE : TEXT_TYPE, body)];
   if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter));
   if (status === 405) headers.push('Allow', 'GET, HEAD');
   res.writeHead(status, headers);

@@ -4,6 +4,9 @@ import type { IncomingMessage } from 'node:http';
 import type { Answer } from '../assign/answer.js';
 import { cookieSafe, type Cookies } from './cookie.js';
 
+export const TEXT_TYPE = 'text/plain; charset=utf-8';
+export const JSON_TYPE = 'application/json; charset=utf-8';
+
 /** Header names and values in turn, as `ServerResponse.writeHead` takes them. */
 export type Headers = readonly string[];
 
@@ -71,8 +74,6 @@ export class Replies {
     return { shard, body, http: all(false), https: all(true), count: 0 };
   }
 }
-
-const TEXT_TYPE = 'text/plain; charset=utf-8';
 
 /** The headers that go with every body; none of them may be kept by a cache on the way. */
 export function contentHeaders(type: string, body: string): Headers {

@@ -20,7 +20,7 @@ import { createAsk, type Asker } from './ask.js';
 import { Cookies, type CookieSettings } from './cookie.js';
 import { createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
-import { contentHeaders, isHttps, Replies, type Headers } from './reply.js';
+import { contentHeaders, isHttps, JSON_TYPE, Replies, type Headers } from './reply.js';
 import { loggable, Reporter } from './report.js';
 
 export interface ServerOptions {
@@ -162,8 +162,6 @@ export function matchRoute(url: string): Match | undefined {
   }
   return undefined;
 }
-
-const JSON_TYPE = 'application/json; charset=utf-8';
 
 // Only what names an application/… type is worth a closer look: curl and a header-less client are
 // answered in plain text.
