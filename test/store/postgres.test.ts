@@ -121,6 +121,21 @@ describe('a PostgreSQL that is not as it should be', needsPostgres, () => {
     await assert.rejects(Sharder.start(database), { code: 'settings', message: /LATIN1.*UTF8/ });
   });
 
+  it('behind something that delivers no notification is refused', async () => {
+    const url = await engine.createDatabase();
+    const database = await open(url);
+    // Stands in for a pooler that takes LISTEN and swallows what comes of it.
+    const admin = await (await postgresServer()).connect(databaseOf(url));
+    await admin.query(`
+      create function public.pg_notify(text, text) returns void language sql as 'select';
+      alter database ${databaseOf(url)} set search_path = public, pg_catalog`);
+    await admin.end();
+    await assert.rejects(Sharder.start(database), {
+      code: 'settings',
+      message: /LISTEN delivers nothing: connect to PostgreSQL directly/,
+    });
+  });
+
   it('without that database is a mistake in the settings, and says which', async () => {
     const server = await postgresServer();
     await assert.rejects(openDatabase(server.url('nowhere')), {
