@@ -10,7 +10,7 @@ import { checkBucketName, checkKindName } from './names.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
 
-export const DEFAULT_CONFIG_FILE = 'sharder.yml';
+const DEFAULT_CONFIG_FILE = 'sharder.yml';
 const MIN_SECRET_LENGTH = 32;
 
 const bucket = z.preprocess(

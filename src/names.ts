@@ -6,7 +6,7 @@ import { SharderError } from './errors.js';
 export const DEFAULT_KIND = 'hub';
 
 /** Longest name of a bucket or an object, in bytes of UTF-8. */
-export const MAX_NAME_BYTES = 256;
+const MAX_NAME_BYTES = 256;
 
 /** A kind names a cookie and stands in a path, so it is a plain token of at most 63 characters. */
 export const KIND_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;

@@ -48,16 +48,7 @@ describe('an outage of PostgreSQL', needsPostgres, () => {
     });
     after(() => scene.end());
 
-    it('known users are answered all the while, marked X-Shard-Stale: 1', () => {
-      scene.assertKnownAnswered();
-    });
-    it('new users get 503 with Retry-After, told that the database cannot be reached', () => {
-      scene.assertNewRefusedPolitely();
-    });
-    it('no answer is lost', () => scene.assertKept());
-    it('one line of the log says that it is down, one that it is back, and there is no flood', () => {
-      scene.assertLog();
-    });
+    itIsBorne(() => scene);
   });
 
   describe('hung under load', () => {
@@ -70,16 +61,7 @@ describe('an outage of PostgreSQL', needsPostgres, () => {
     });
     after(() => scene.end());
 
-    it('known users are answered all the while, marked X-Shard-Stale: 1', () => {
-      scene.assertKnownAnswered();
-    });
-    it('new users get 503 with Retry-After, told that the database cannot be reached', () => {
-      scene.assertNewRefusedPolitely();
-    });
-    it('no answer is lost', () => scene.assertKept());
-    it('one line of the log says that it is down, one that it is back, and there is no flood', () => {
-      scene.assertLog();
-    });
+    itIsBorne(() => scene);
   });
 
   it('a service that is started before its database waits for it', async (t) => {
@@ -330,4 +312,18 @@ async function whileHung(server: PostgresServer, work: () => Promise<void>): Pro
     for (const pid of pids) process.kill(pid, 'SIGCONT');
     await admin.end();
   }
+}
+
+/** What holds whichever way the database went. */
+function itIsBorne(scene: () => Scene): void {
+  it('known users are answered all the while, marked X-Shard-Stale: 1', () => {
+    scene().assertKnownAnswered();
+  });
+  it('new users get 503 with Retry-After, told that the database cannot be reached', () => {
+    scene().assertNewRefusedPolitely();
+  });
+  it('no answer is lost', () => scene().assertKept());
+  it('one line of the log says that it is down, one that it is back, and there is no flood', () => {
+    scene().assertLog();
+  });
 }

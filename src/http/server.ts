@@ -145,7 +145,7 @@ const SHARD: Match = { route: 'shard', kind: DEFAULT_KIND };
 const AUTH: Match = { route: 'auth', kind: DEFAULT_KIND };
 
 /** Which of the listener's own routes a request is for, if any. */
-export function matchRoute(url: string): Match | undefined {
+function matchRoute(url: string): Match | undefined {
   const query = url.indexOf('?');
   const target = query < 0 ? url : url.slice(0, query);
   // A proxy may send the absolute form (RFC 9112, 3.2.2).

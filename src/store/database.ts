@@ -210,6 +210,6 @@ function connectPostgres(url: string): Database {
 }
 
 /** A URL as it may be shown: its password, and what stands behind a `?`, left out. */
-export function withoutPassword(url: string): string {
+function withoutPassword(url: string): string {
   return url.replace(/^([a-z0-9+]+:\/\/[^:@/]*):.*@/is, '$1@').replace(/\?.*$/s, '');
 }

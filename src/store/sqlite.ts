@@ -99,6 +99,7 @@ export class SqliteEngine implements Engine {
    */
   generation(): number {
     if (this.#heardThisTurn) return this.#revision;
+    this.#endRead(); // inside it, time stands still
     const { dataVersion, revision } = this.#statements;
     try {
       const version = dataVersion.get() ?? 0;
