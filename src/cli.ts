@@ -2,6 +2,7 @@
 // The `sharder` command: reads argv, wires, exits. 0: done, 1: refused, 2: wrong usage.
 
 import { readFileSync } from 'node:fs';
+import { styleText } from 'node:util';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { SharderError } from './errors.js';
 import { DEFAULT_KIND } from './names.js';
@@ -41,21 +42,45 @@ function createProgram(): Command {
       await migrate(command.optsWithGlobals());
     });
 
-  const bucket = program.command('bucket').description('list and add buckets');
-  bucket
-    .command('list')
+  addAdopt(program);
+  addKind(program);
+  addBucket(program);
+  addObject(program);
+  return program;
+}
+
+function addAdopt(program: Command): void {
+  changing(program.command('adopt'))
+    .description("take over the Python sharder's database, in place: every user keeps the bucket")
+    .argument('[database]', 'its URL: sqlite:FILE or postgres://…; default: the settings')
+    .action(async (url: string | undefined, _options, command: Command) => {
+      const { adopt } = await import('./commands/adopt.js');
+      await adopt(url, command.optsWithGlobals());
+    });
+}
+
+function addKind(program: Command): void {
+  const kind = program.command('kind').description('list kinds');
+  listing(kind.command('list'))
+    .description('all kinds, with how many buckets and objects each has')
+    .action(async (_options, command: Command) => {
+      const { listKinds } = await import('./commands/kind.js');
+      await listKinds(command.optsWithGlobals());
+    });
+}
+
+function addBucket(program: Command): void {
+  const bucket = program.command('bucket').description('list, add, change and remove buckets');
+  listing(bucket.command('list'))
     .description('all buckets, with how many objects each holds')
     .option('--kind <kind>', 'only those of this kind')
-    .option('--json', 'for programs')
     .action(async (_options, command: Command) => {
       const { listBuckets } = await import('./commands/bucket.js');
       await listBuckets(command.optsWithGlobals());
     });
-  bucket
-    .command('add')
+  ofKind(changing(bucket.command('add')))
     .description('add a bucket; new objects go to it at once')
     .argument('<name>')
-    .option('--kind <kind>', 'the kind it is of', DEFAULT_KIND)
     .option('--url <url>', 'where it is reached')
     .option('--weight <n>', 'its share of new objects, relative to the others (default: 1)', whole)
     .option('--capacity <n>', 'how many objects it may hold (default: no limit)', whole)
@@ -63,7 +88,105 @@ function createProgram(): Command {
       const { addBucket } = await import('./commands/bucket.js');
       await addBucket(name, command.optsWithGlobals());
     });
-  return program;
+  ofKind(changing(bucket.command('set')))
+    .description('change what is said of a bucket; what it holds, it keeps')
+    .argument('<name>')
+    .option('--url <url>', 'where it is reached')
+    .option('--no-url', 'it has no URL')
+    .option('--weight <n>', 'its share of new objects, relative to the others', whole)
+    .option('--capacity <n>', 'how many objects it may hold', whole)
+    .option('--no-capacity', 'as many as come')
+    .action(async (name: string, options: Record<string, unknown>, command: Command) => {
+      if (!['url', 'weight', 'capacity'].some((setting) => setting in options)) {
+        command.error('error: nothing to set: give --url, --weight or --capacity');
+      }
+      const { setBucket } = await import('./commands/bucket.js');
+      await setBucket(name, command.optsWithGlobals());
+    });
+  ofKind(changing(bucket.command('cordon')))
+    .description('no new objects for this bucket; those that it has, it keeps')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { cordonBucket } = await import('./commands/bucket.js');
+      await cordonBucket(name, command.optsWithGlobals());
+    });
+  ofKind(changing(bucket.command('uncordon')))
+    .description('new objects may go to this bucket again')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { uncordonBucket } = await import('./commands/bucket.js');
+      await uncordonBucket(name, command.optsWithGlobals());
+    });
+  ofKind(changing(bucket.command('remove')))
+    .description('remove a bucket that holds no object')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { removeBucket } = await import('./commands/bucket.js');
+      await removeBucket(name, command.optsWithGlobals());
+    });
+}
+
+function addObject(program: Command): void {
+  const object = program.command('object').description('list, find, assign and move objects');
+  listing(object.command('list'))
+    .description('all objects and their buckets')
+    .option('--kind <kind>', 'only those of this kind')
+    .option(
+      '--bucket <bucket>',
+      `only those of this bucket (of kind ${DEFAULT_KIND}, if none is given)`,
+    )
+    .action(async (_options, command: Command) => {
+      const { listObjects } = await import('./commands/object.js');
+      await listObjects(command.optsWithGlobals());
+    });
+  listing(object.command('find'))
+    .description('where an object is; nothing is created')
+    .argument('<name>')
+    .option('--kind <kind>', 'only in this kind')
+    .action(async (name: string, _options, command: Command) => {
+      const { findObject } = await import('./commands/object.js');
+      await findObject(name, command.optsWithGlobals());
+    });
+  ofKind(object.command('assign'))
+    .description('put an object into the emptiest bucket, as its first request would')
+    .argument('<name>')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'for programs')
+    .action(async (name: string, _options, command: Command) => {
+      const { assignObject } = await import('./commands/object.js');
+      await assignObject(name, command.optsWithGlobals());
+    });
+  ofKind(changing(object.command('move')))
+    .description('move an object to another bucket; the running service answers it at once')
+    .argument('<name>')
+    .argument('<bucket>')
+    .option('--force', 'even if the bucket is cordoned or full')
+    .action(async (name: string, bucket: string, _options, command: Command) => {
+      const { moveObject } = await import('./commands/object.js');
+      await moveObject(name, bucket, command.optsWithGlobals());
+    });
+  ofKind(changing(object.command('remove')))
+    .description('forget where an object is; asked for again, it is new')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { removeObject } = await import('./commands/object.js');
+      await removeObject(name, command.optsWithGlobals());
+    });
+}
+
+function listing(command: Command): Command {
+  return command.option('--json', 'for programs');
+}
+
+function ofKind(command: Command): Command {
+  return command.option('--kind <kind>', 'the kind it is of', DEFAULT_KIND);
+}
+
+function changing(command: Command): Command {
+  return command
+    .option('--reason <text>', 'why, for the history')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'for programs');
 }
 
 function whole(value: string): number {
@@ -75,7 +198,9 @@ function whole(value: string): number {
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (error instanceof SharderError) {
-    process.stderr.write(`sharder: ${error.message}\n`);
+    process.stderr.write(
+      `${styleText('red', 'sharder:', { stream: process.stderr })} ${error.message}\n`,
+    );
     return error.code === 'settings' ? USAGE : REFUSED;
   }
   process.stderr.write(
@@ -83,6 +208,12 @@ function explain(error: unknown): number {
   );
   return REFUSED;
 }
+
+// Whoever reads the output has seen enough, as `| head` has.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+  throw error;
+});
 
 try {
   await createProgram().parseAsync();

@@ -245,7 +245,8 @@ export class Sharder extends EventEmitter<SharderEvents> {
   }
 }
 
-function noRoom(kind: string): SharderError {
+/** The error for a new object that fits nowhere. */
+export function noRoom(kind: string): SharderError {
   return new SharderError(
     'no_room',
     `no active bucket of kind ${kind} has room for a new object: add one (sharder bucket add), or raise a capacity`,

@@ -17,7 +17,16 @@ describe('sharder', { concurrency: 2 }, () => {
     const { code, stdout, stderr } = await run(['--help']);
     assert.equal(code, 0);
     assert.equal(stderr, '');
-    for (const word of ['serve', 'migrate', 'bucket', '--config-file', '--database'])
+    for (const word of [
+      'serve',
+      'migrate',
+      'adopt',
+      'bucket',
+      'object',
+      'kind',
+      '--config-file',
+      '--database',
+    ])
       assert.match(stdout, new RegExp(`^ +${word}\\b`, 'm'));
   });
 
@@ -39,7 +48,10 @@ describe('sharder', { concurrency: 2 }, () => {
     [[], /Usage: sharder/],
     [['srve'], /unknown command 'srve'[\s\S]*sharder --help says what there is/],
     [['bucket'], /Usage: sharder bucket/],
-    [['bucket', 'remove'], /unknown command 'remove'/],
+    [['bucket', 'destroy'], /unknown command 'destroy'/],
+    [['bucket', 'remove'], /missing required argument 'name'/],
+    [['bucket', 'set', 'hub-0'], /nothing to set: give --url, --weight or --capacity/],
+    [['object', 'move', 'iana'], /missing required argument 'bucket'/],
     [['bucket', 'add'], /missing required argument 'name'/],
     [['bucket', 'add', 'a', 'b'], /too many arguments/],
     [['bucket', 'add', 'a', '--weight', 'heavy'], /'heavy' is invalid.*whole number/],

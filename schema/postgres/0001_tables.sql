@@ -35,7 +35,8 @@ create table shard (
   foreign key (kind, bucket) references bucket (kind, name)
 );
 
-create index shard_kind_bucket on shard (kind, bucket);
+-- With the id, those of a bucket can be read page by page, however many they are.
+create index shard_kind_bucket on shard (kind, bucket, id);
 
 -- The history. A first assignment writes no line: the row of `shard` tells.
 create table change (
@@ -48,6 +49,7 @@ create table change (
   from_bucket text,
   to_bucket   text,
   reason      text,
+  detail      jsonb,
   plan        bigint
 );
 

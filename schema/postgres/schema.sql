@@ -81,6 +81,7 @@ CREATE TABLE public.change (
     from_bucket text,
     to_bucket text,
     reason text,
+    detail jsonb,
     plan bigint
 );
 
@@ -138,7 +139,7 @@ ALTER TABLE ONLY public.shard
 
 CREATE INDEX change_kind_name ON public.change USING btree (kind, name);
 
-CREATE INDEX shard_kind_bucket ON public.shard USING btree (kind, bucket);
+CREATE INDEX shard_kind_bucket ON public.shard USING btree (kind, bucket, id);
 
 CREATE TRIGGER bucket_url_changed AFTER UPDATE ON public.bucket FOR EACH ROW WHEN ((old.url IS DISTINCT FROM new.url)) EXECUTE FUNCTION public.bucket_url_changed();
 

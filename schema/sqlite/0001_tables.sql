@@ -34,6 +34,7 @@ create table shard (
   foreign key (kind, bucket) references bucket (kind, name)
 ) strict;
 
+-- SQLite ends every index with the row's id, so that those of a bucket can be read page by page.
 create index shard_kind_bucket on shard (kind, bucket);
 
 -- The history. A first assignment writes no line: the row of `shard` tells.
@@ -47,6 +48,7 @@ create table change (
   from_bucket text,
   to_bucket   text,
   reason      text,
+  detail      text check (json_valid(detail)),
   plan        integer
 ) strict;
 

@@ -42,6 +42,7 @@ CREATE TABLE change (
   from_bucket text,
   to_bucket   text,
   reason      text,
+  detail      text check (json_valid(detail)),
   plan        integer
 ) strict;
 

@@ -1,23 +1,18 @@
 // What every command does first and last.
 
-import { userInfo } from 'node:os';
-import { readConfig, type Flags } from '../config.js';
+import { readConfig, type Config, type Flags } from '../config.js';
 import { openDatabase, type Database } from '../store/database.js';
 
 /** Opens the database of the settings, whose schema must be this version's, for `work`. */
 export async function withDatabase<T>(
   flags: Flags,
-  work: (database: Database) => Promise<T>,
+  work: (database: Database, config: Config) => Promise<T>,
 ): Promise<T> {
-  const database = await openDatabase(readConfig(flags, process.env).database, { migrate: false });
+  const config = readConfig(flags, process.env);
+  const database = await openDatabase(config.database, { migrate: false });
   try {
-    return await work(database);
+    return await work(database, config);
   } finally {
     await database.close();
   }
-}
-
-/** Who the history says did it: the person at the command line. */
-export function actor(): string {
-  return `cli:${process.env.SUDO_USER ?? userInfo().username}`;
 }

@@ -10,7 +10,7 @@ import { loggable } from '../http/report.js';
 import { createServer } from '../http/server.js';
 import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
-import { declareKinds, listKinds } from '../store/kinds.js';
+import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
 
 const DATABASE_WAIT_MS = 1_000;
 const STOP_AFTER_MS = 10_000;
@@ -45,10 +45,8 @@ export async function serve(flags: Flags, version: string): Promise<void> {
 interface Started {
   readonly sharder: Sharder;
   readonly server: Server;
-  readonly kinds: Kinds;
+  readonly kinds: readonly Kind[];
 }
-
-type Kinds = Awaited<ReturnType<typeof listKinds>>;
 
 // Waits for a database that is not there yet, until it is told to stop.
 async function start(
@@ -78,7 +76,7 @@ async function start(
           log,
           logNames: config.log.names,
         });
-        const kinds = await listKinds(database);
+        const kinds = await database.read(listKinds);
         await listen(server, config.listen);
         return { sharder, server, kinds };
       } catch (error) {
@@ -112,10 +110,15 @@ function listen(server: Server, { host, port }: Config['listen']): Promise<void>
   });
 }
 
-function describe(version: string, server: Server, database: Database, all: Kinds): string {
+function describe(
+  version: string,
+  server: Server,
+  database: Database,
+  all: readonly Kind[],
+): string {
   const { address, port, family } = server.address() as AddressInfo;
   const host = family === 'IPv6' ? `[${address}]` : address;
-  const kinds = [...all].map(([kind, buckets]) => `${kind} (${abridge(buckets)})`);
+  const kinds = all.map(({ name, buckets }) => `${name} (${abridge(buckets)})`);
   const what =
     kinds.length > 0 ? `kinds: ${kinds.join(', ')}` : 'no kinds: declare one in sharder.yml';
   return `sharder ${version} listens on http://${host}:${port}, database ${database.location}, ${what}`;

@@ -78,7 +78,7 @@ export function createMetrics(
     async collect() {
       this.reset();
       if (!sharder.status.isUp) return;
-      const buckets = await listBuckets(sharder.database).catch(() => []);
+      const buckets = await sharder.database.read(listBuckets).catch(() => []);
       for (const { kind, name, members } of buckets) this.set({ kind, bucket: name }, members);
     },
   });

@@ -3,19 +3,20 @@
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { checkBucketName } from '../names.js';
-import { recordChange } from './changes.js';
-import type { Database } from './database.js';
-import { lockKind } from './kinds.js';
+import { recordChange, type By } from './changes.js';
+import { checkKind, lockKind } from './kinds.js';
 
 /** What a person says of a bucket. What is left out stays as it is, or takes its default. */
 export interface BucketSettings {
-  /** Where the bucket is reached, http or https; stored without a slash at its end. */
-  readonly url?: string | undefined;
+  /** Where the bucket is reached, http or https; stored without a slash at its end. Null: none. */
+  readonly url?: string | null | undefined;
   /** 1 to 1,000,000; default 1. */
   readonly weight?: number | undefined;
-  /** How many objects it may hold; default: no limit. */
-  readonly capacity?: number | undefined;
+  /** How many objects it may hold; null, the default: no limit. */
+  readonly capacity?: number | null | undefined;
 }
+
+export type BucketState = 'active' | 'cordoned' | 'draining';
 
 export interface Bucket {
   readonly kind: string;
@@ -23,10 +24,15 @@ export interface Bucket {
   readonly url: string | null;
   readonly weight: number;
   readonly capacity: number | null;
-  readonly state: 'active' | 'cordoned' | 'draining';
+  readonly state: BucketState;
   readonly state_reason: string | null;
   readonly members: number;
 }
+
+/** What a change has set: each setting with what it was and what it is. */
+export type Differences = Readonly<Record<string, { readonly from: Value; readonly to: Value }>>;
+
+type Value = string | number | null;
 
 const COLUMNS = [
   'kind',
@@ -39,34 +45,51 @@ const COLUMNS = [
   'members',
 ] as const;
 
-/** All buckets, of one kind or of every kind, by kind and name. */
-export async function listBuckets(database: Database, kind?: string): Promise<Bucket[]> {
-  return database.read((knex) =>
-    knex('bucket')
-      .where(kind === undefined ? {} : { kind })
-      .orderBy(['kind', 'name'])
-      .select(...COLUMNS),
+/** All buckets, of one kind or of every kind, by kind and name. Throws `unknown_kind`. */
+export async function listBuckets(knex: Knex, kind?: string): Promise<Bucket[]> {
+  if (kind !== undefined) await checkKind(knex, kind);
+  return knex('bucket')
+    .where(kind === undefined ? {} : { kind })
+    .orderBy(['kind', 'name'])
+    .select(...COLUMNS);
+}
+
+/** Whether new objects may go to it. */
+export function isOpen({ state, capacity, members }: Bucket): boolean {
+  return state === 'active' && (capacity === null || members < capacity);
+}
+
+/** A bucket of a kind. Throws `unknown_bucket`, and names those that there are. */
+export async function getBucket(knex: Knex, kind: string, name: string): Promise<Bucket> {
+  const bucket = await knex('bucket')
+    .where({ kind, name })
+    .first<Bucket | undefined>(...COLUMNS);
+  if (bucket) return bucket;
+  const names = await knex('bucket')
+    .where({ kind })
+    .orderBy('name')
+    .limit(11)
+    .pluck<string[]>('name');
+  const there = names.length > 10 ? [...names.slice(0, 10), '…'] : names;
+  throw new SharderError(
+    'unknown_bucket',
+    `kind ${kind} has no bucket ${JSON.stringify(name)}: it has ${there.join(', ') || 'none'}`,
   );
 }
 
-/** Adds a bucket to a kind that is there. Throws `unknown_kind`, `exists` or `bad_name`. */
+/** Adds a bucket. Throws `unknown_kind`, `exists`, `bad_name` or `bad_request`. */
 export async function addBucket(
-  database: Database,
+  trx: Knex.Transaction,
   kind: string,
   name: string,
   settings: BucketSettings,
-  actor: string,
+  by: By,
 ): Promise<void> {
-  await database.write(async (trx) => {
-    await lockKind(trx, kind);
-    if (await trx('bucket').where({ kind, name }).first('name')) {
-      throw new SharderError(
-        'exists',
-        `kind ${kind} has a bucket ${name} already: nothing was changed`,
-      );
-    }
-    await insertBucket(trx, kind, name, settings, actor);
-  });
+  await lockKind(trx, kind);
+  if (await trx('bucket').where({ kind, name }).first('name')) {
+    throw new SharderError('exists', `kind ${kind} has a bucket ${name} already`);
+  }
+  await insertBucket(trx, kind, name, settings, by);
 }
 
 /** Inserts a bucket and its line of history, under the kind's lock. */
@@ -75,19 +98,96 @@ export async function insertBucket(
   kind: string,
   name: string,
   settings: BucketSettings,
-  actor: string,
+  by: By,
 ): Promise<void> {
   checkBucketName(name);
   await trx('bucket').insert({ kind, name, ...columns(settings) });
-  await recordChange(trx, { actor, action: 'bucket add', kind, to_bucket: name });
+  await recordChange(trx, { ...by, action: 'bucket add', kind, to_bucket: name });
 }
 
-/** The columns that `settings` sets, checked. */
+/**
+ * Sets what `settings` says, and resolves with what that changed: nothing where all was so already.
+ * Throws `unknown_kind`, `unknown_bucket` or `bad_request`.
+ */
+export async function setBucket(
+  trx: Knex.Transaction,
+  kind: string,
+  name: string,
+  settings: BucketSettings,
+  by: By,
+): Promise<Differences> {
+  await lockKind(trx, kind);
+  return updateBucket(trx, await getBucket(trx, kind, name), columns(settings), 'bucket set', by);
+}
+
+/**
+ * Lets new objects go to the bucket (`active`) or past it (`cordoned`); those that it has, it keeps.
+ * The reason stands beside the state. Resolves and throws as `setBucket`.
+ */
+export async function setBucketState(
+  trx: Knex.Transaction,
+  kind: string,
+  name: string,
+  state: 'active' | 'cordoned',
+  by: By,
+): Promise<Differences> {
+  await lockKind(trx, kind);
+  const state_reason = state === 'active' ? null : (by.reason ?? null);
+  const action = state === 'active' ? 'bucket uncordon' : 'bucket cordon';
+  const bucket = await getBucket(trx, kind, name);
+  return updateBucket(trx, bucket, { state, state_reason }, action, by);
+}
+
+/** Removes an empty bucket. Throws `unknown_kind`, `unknown_bucket`, or `not_empty` with the count. */
+export async function removeBucket(
+  trx: Knex.Transaction,
+  kind: string,
+  name: string,
+  by: By,
+): Promise<void> {
+  await lockKind(trx, kind);
+  const { members } = await getBucket(trx, kind, name);
+  if (members > 0) {
+    throw new SharderError(
+      'not_empty',
+      `bucket ${name} of kind ${kind} holds ${members} ${members === 1 ? 'object' : 'objects'}: cordon it, then move them (\`sharder object list --kind ${kind} --bucket ${name}\` lists them)`,
+    );
+  }
+  await trx('bucket').where({ kind, name }).delete();
+  await recordChange(trx, { ...by, action: 'bucket remove', kind, from_bucket: name });
+}
+
+/** Writes what differs, with a line of history; under the kind's lock. */
+export async function updateBucket(
+  trx: Knex.Transaction,
+  bucket: Bucket,
+  settings: Partial<Bucket>,
+  action: string,
+  by: By,
+): Promise<Differences> {
+  const { kind, name } = bucket;
+  const detail = differences(bucket, settings);
+  if (Object.keys(detail).length === 0) return detail;
+  await trx('bucket').where({ kind, name }).update(settings);
+  await recordChange(trx, { ...by, action, kind, to_bucket: name, detail });
+  return detail;
+}
+
+/** What `settings` would change. */
+export function differences(bucket: Bucket, settings: Partial<Bucket>): Differences {
+  return Object.fromEntries(
+    Object.entries(settings)
+      .map(([key, to]) => [key, { from: bucket[key as keyof Bucket], to: to }] as const)
+      .filter(([, { from, to }]) => from !== to),
+  );
+}
+
+/** The columns that `settings` sets, checked. Throws `bad_request`. */
 export function columns({ url, weight, capacity }: BucketSettings): Partial<Bucket> {
   if (weight !== undefined) checkWhole('weight', weight, 1, 1_000_000);
-  if (capacity !== undefined) checkWhole('capacity', capacity, 0, 1_000_000_000);
+  if (capacity != null) checkWhole('capacity', capacity, 0, 1_000_000_000);
   return {
-    ...(url !== undefined && { url: checkUrl(url) }),
+    ...(url !== undefined && { url: url === null ? null : checkUrl(url) }),
     ...(weight !== undefined && { weight }),
     ...(capacity !== undefined && { capacity }),
   };

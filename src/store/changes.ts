@@ -2,9 +2,14 @@
 
 import type { Knex } from 'knex';
 
-export interface Change {
-  /** Who did it: a person on the command line, a token's name, the settings file. */
+/** Who makes a change, and why. */
+export interface By {
+  /** A person on the command line, a token's name, the settings file. */
   readonly actor: string;
+  readonly reason?: string | undefined;
+}
+
+export interface Change extends By {
   /** What was done, in the words of the command line: `bucket add`, `object move`. */
   readonly action: string;
   readonly kind: string;
@@ -12,9 +17,11 @@ export interface Change {
   readonly name?: string;
   readonly from_bucket?: string;
   readonly to_bucket?: string;
-  readonly reason?: string;
+  /** What the buckets do not tell: `{ "weight": { "from": 1, "to": 2 } }`. */
+  readonly detail?: Readonly<Record<string, unknown>>;
 }
 
 export async function recordChange(trx: Knex.Transaction, change: Change): Promise<void> {
-  await trx('change').insert(change);
+  const detail = change.detail && JSON.stringify(change.detail);
+  await trx('change').insert({ ...change, detail });
 }

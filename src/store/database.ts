@@ -7,7 +7,7 @@ import createKnex, { type Knex } from 'knex';
 import type pg from 'pg';
 import { SharderError } from '../errors.js';
 import type { Engine, EngineEvents } from './engine.js';
-import { migrate, refuseNewer, schemaState, type EngineName } from './migrate.js';
+import { migrate, refuseForeign, schemaState, type EngineName } from './migrate.js';
 import { PostgresEngine } from './postgres.js';
 import { explainOpenError, isConflict } from './postgres-errors.js';
 import { retry } from './retry.js';
@@ -39,6 +39,18 @@ export class Database {
   }
 
   /**
+   * Runs a statement that reads a page in the order of an index. Where PostgreSQL has no statistics
+   * of a table that has just grown, it would sort the whole of it for each page.
+   */
+  readPage<T>(work: (knex: Knex) => Promise<T>): Promise<T> {
+    if (this.engineName === 'sqlite') return this.read(work);
+    return this.rehearse(async (trx) => {
+      await trx.raw('set local enable_sort = off');
+      return work(trx);
+    });
+  }
+
+  /**
    * Runs `work` in one transaction, and again from the start when another writer got in its way; so
    * it must do nothing but write to `trx`. Its first statement takes the kind's lock.
    */
@@ -48,10 +60,22 @@ export class Database {
     return result;
   }
 
+  /** Runs `work` as `write` does, and rolls it back: what it resolves with is what would have been. */
+  rehearse<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+    return this.#run(async () => {
+      const trx = await this.knex.transaction();
+      try {
+        return await work(trx);
+      } finally {
+        await trx.rollback();
+      }
+    });
+  }
+
   /** Applies pending migrations. Throws `schema` for a newer schema. */
   async migrate(): Promise<void> {
     const state = await this.read((knex) => schemaState(knex, this.engineName));
-    refuseNewer(state);
+    refuseForeign(state);
     if (state.pending.length === 0) return; // the usual start takes no lock
     this.applied = await this.write((trx) => migrate(trx, this.engineName));
   }
@@ -59,12 +83,22 @@ export class Database {
   /** Throws `schema` unless the schema is exactly this version's. */
   async checkSchema(): Promise<void> {
     const state = await this.read((knex) => schemaState(knex, this.engineName));
-    refuseNewer(state);
+    refuseForeign(state);
     if (state.pending.length > 0) {
       throw new SharderError(
         'schema',
         `the database lacks ${state.pending.join(', ')}: type \`sharder migrate\` first`,
       );
+    }
+  }
+
+  /**
+   * SQLite: from now on readers and a writer are not in each other's way. The file keeps it, so a
+   * database that is not ours is never told.
+   */
+  async useWal(): Promise<void> {
+    if (this.engineName === 'sqlite') {
+      await this.read((knex) => knex.raw('pragma journal_mode = wal'));
     }
   }
 
@@ -109,6 +143,7 @@ export async function openDatabase(
   try {
     if (migrate) await database.migrate();
     else await database.checkSchema();
+    await database.useWal();
     return database;
   } catch (error) {
     await database.close();
@@ -123,7 +158,8 @@ function ignore(): void {
   // said elsewhere
 }
 
-function connect(url: string, mayCreate: boolean): Database {
+/** The database that `url` names, whatever its schema. See `openDatabase`, which is the one to use. */
+export function connect(url: string, mayCreate: boolean): Database {
   if (/^postgres(ql)?:\/\//.test(url)) return connectPostgres(url);
   if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length), mayCreate);
   throw new SharderError(
@@ -134,9 +170,11 @@ function connect(url: string, mayCreate: boolean): Database {
 
 function connectSqlite(file: string, mayCreate: boolean): Database {
   if (file === '' || file.startsWith('//') || file.startsWith(':') || file.includes('?')) {
+    // SQLAlchemy writes three slashes, and a fourth for an absolute path.
+    const meant = /^\/\/\/([^?:][^?]*)$/.exec(file)?.[1] ?? 'sharder.db';
     throw new SharderError(
       'settings',
-      `database: "sqlite:${file}" names no file; write sqlite:sharder.db, or sqlite:/var/lib/sharder/sharder.db`,
+      `database: "sqlite:${file}" names no file; write sqlite:${meant}, or sqlite:/var/lib/sharder/sharder.db`,
     );
   }
   const path = resolve(file);

@@ -3,8 +3,15 @@
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { checkKindName } from '../names.js';
-import { columns, insertBucket, type Bucket, type BucketSettings } from './buckets.js';
-import { recordChange } from './changes.js';
+import {
+  columns,
+  differences,
+  insertBucket,
+  listBuckets,
+  updateBucket,
+  type BucketSettings,
+} from './buckets.js';
+import type { By } from './changes.js';
 import type { Database } from './database.js';
 
 /** A kind as the settings declare it. */
@@ -25,21 +32,42 @@ export async function lockKind(trx: Knex.Transaction, kind: string): Promise<voi
   if (changed === 0) throw unknownKind(kind);
 }
 
-/** The names of all kinds, each with those of its buckets, in order. */
-export async function listKinds(database: Database): Promise<Map<string, string[]>> {
-  const rows = await database.read((knex) =>
-    knex('kind')
-      .leftJoin('bucket', 'bucket.kind', 'kind.name')
-      .orderBy(['kind.name', 'bucket.name'])
-      .select({ kind: 'kind.name', bucket: 'bucket.name' }),
-  );
-  const kinds = new Map<string, string[]>();
-  for (const { kind, bucket } of rows as { kind: string; bucket: string | null }[]) {
-    const buckets = kinds.get(kind) ?? [];
-    if (bucket !== null) buckets.push(bucket);
-    kinds.set(kind, buckets);
-  }
-  return kinds;
+/** Throws `unknown_kind` unless there is such a kind. */
+export async function checkKind(knex: Knex, kind: string): Promise<void> {
+  if (!(await knex('kind').where({ name: kind }).first('name'))) throw unknownKind(kind);
+}
+
+export interface Kind {
+  readonly name: string;
+  readonly policy: string;
+  /** Grows with every transaction that changes anything of the kind. */
+  readonly version: number;
+  /** The names of its buckets, in order. */
+  readonly buckets: readonly string[];
+  /** How many objects they hold. */
+  readonly objects: number;
+}
+
+/** All kinds, by name. */
+export async function listKinds(knex: Knex): Promise<Kind[]> {
+  const kinds = await knex('kind')
+    .orderBy('name')
+    .select<{ name: string; policy: string; version: number | string }[]>(
+      'name',
+      'policy',
+      'version',
+    );
+  const buckets = await listBuckets(knex);
+  return kinds.map(({ name, policy, version }) => {
+    const own = buckets.filter(({ kind }) => kind === name);
+    return {
+      name,
+      policy,
+      version: Number(version), // PostgreSQL's driver gives a bigint as a string
+      buckets: own.map((bucket) => bucket.name),
+      objects: own.reduce((sum, { members }) => sum + members, 0),
+    };
+  });
 }
 
 /**
@@ -59,7 +87,7 @@ export async function declareKinds(
     await database.write(async (trx) => {
       await trx('kind').insert({ name: kind }).onConflict('name').ignore();
       await lockKind(trx, kind);
-      for (const step of await missing(trx, kind, declaration)) await step(trx, actor);
+      for (const step of await missing(trx, kind, declaration)) await step(trx, { actor });
     });
   }
 }
@@ -71,7 +99,7 @@ function checkDistinct(kind: string, { buckets }: KindDeclaration): void {
   throw new SharderError('bad_request', `kind ${kind}: bucket ${twice} is declared twice`);
 }
 
-type Step = (trx: Knex.Transaction, actor: string) => Promise<void>;
+type Step = (trx: Knex.Transaction, by: By) => Promise<void>;
 
 // The steps from what is there to what is declared.
 async function missing(
@@ -79,28 +107,17 @@ async function missing(
   kind: string,
   { buckets }: KindDeclaration,
 ): Promise<readonly Step[]> {
-  const steps: Step[] = [];
   if (!(await knex('kind').where({ name: kind }).first('name'))) {
-    steps.push(() => Promise.resolve()); // the insert above is the step
+    return [() => Promise.resolve()]; // the insert above is the step; what follows, it reads anew
   }
-  const there = new Map(
-    (await knex('bucket').where({ kind }).select<Bucket[]>('*')).map((row) => [row.name, row]),
-  );
-  for (const { name, ...settings } of buckets) {
+  const there = new Map((await listBuckets(knex, kind)).map((row) => [row.name, row]));
+  return buckets.flatMap(({ name, ...settings }): Step[] => {
     const bucket = there.get(name);
-    if (!bucket) {
-      steps.push((trx, actor) => insertBucket(trx, kind, name, settings, actor));
-      continue;
-    }
+    if (!bucket) return [(trx, by) => insertBucket(trx, kind, name, settings, by)];
     const declared = columns(settings);
-    const isSet = Object.entries(declared).every(
-      ([column, value]) => bucket[column as keyof Bucket] === value,
-    );
-    if (isSet) continue;
-    steps.push(async (trx, actor) => {
-      await trx('bucket').where({ kind, name }).update(declared);
-      await recordChange(trx, { actor, action: 'bucket set', kind, to_bucket: name });
-    });
-  }
-  return steps;
+    if (Object.keys(differences(bucket, declared)).length === 0) return [];
+    return [
+      (trx, by) => updateBucket(trx, bucket, declared, 'bucket set', by).then(() => undefined),
+    ];
+  });
 }

@@ -15,10 +15,14 @@ const ADVISORY_LOCK = 0x73686172646572n;
 
 /** What separates a database's schema from this version's. */
 export interface SchemaState {
+  /** How many migrations the database has. */
+  readonly applied: number;
   /** Migrations of this version that the database does not have, oldest first. */
   readonly pending: readonly string[];
   /** Migrations of the database that this version does not have. */
   readonly unknown: readonly string[];
+  /** Whether the database is the Python sharder's: it has its table, and none of our migrations. */
+  readonly isLegacy: boolean;
 }
 
 /** Reads which migrations a database has. Writes nothing. */
@@ -28,17 +32,27 @@ export async function schemaState(knex: Knex, engine: EngineName): Promise<Schem
     ? await knex(TABLE).orderBy('id').pluck<string[]>('name')
     : [];
   return {
+    applied: theirs.length,
     pending: ours.filter((name) => !theirs.includes(name)),
     unknown: theirs.filter((name) => !ours.includes(name)),
+    isLegacy: theirs.length === 0 && (await knex.schema.hasTable('shard')),
   };
 }
 
 /**
  * Applies what is pending and resolves with its names. Any number of processes may do so at once:
  * one applies, the others wait and find nothing to do. Throws `schema` when the database's schema
- * is newer than this version; nothing is changed then.
+ * is newer than this version, or not ours; nothing is changed then.
  */
 export async function migrate(trx: Knex.Transaction, engine: EngineName): Promise<string[]> {
+  await lockSchema(trx, engine);
+  const state = await schemaState(trx, engine);
+  refuseForeign(state);
+  return state.pending.length === 0 ? [] : applyMigrations(trx, engine);
+}
+
+/** Keeps every other process from changing the schema, for the rest of the transaction. */
+export async function lockSchema(trx: Knex.Transaction, engine: EngineName): Promise<void> {
   if (engine === 'postgres') {
     await trx.raw('set local statement_timeout = 0');
     await trx.raw('select pg_advisory_xact_lock(?)', [ADVISORY_LOCK.toString()]);
@@ -48,9 +62,13 @@ export async function migrate(trx: Knex.Transaction, engine: EngineName): Promis
     // A write of nothing takes the lock, before anything was read.
     await trx.raw('pragma user_version = 0');
   }
-  const state = await schemaState(trx, engine);
-  refuseNewer(state);
-  if (state.pending.length === 0) return [];
+}
+
+/** Applies what is pending, under the schema's lock; resolves with its names. */
+export async function applyMigrations(
+  trx: Knex.Transaction,
+  engine: EngineName,
+): Promise<string[]> {
   const [, applied] = (await trx.migrate.latest({
     tableName: TABLE,
     migrationSource: source(engine),
@@ -58,13 +76,20 @@ export async function migrate(trx: Knex.Transaction, engine: EngineName): Promis
   return applied;
 }
 
-/** Throws `schema` when the database was written by a newer version than this one. */
-export function refuseNewer({ unknown }: SchemaState): void {
-  if (unknown.length === 0) return;
-  throw new SharderError(
-    'schema',
-    `the database was made by a newer version of sharder (it has ${unknown.join(', ')}): start that version, or restore the backup from before it`,
-  );
+/** Throws `schema` when the database was written by a newer version, or by the Python sharder. */
+export function refuseForeign({ unknown, isLegacy }: SchemaState): void {
+  if (unknown.length > 0) {
+    throw new SharderError(
+      'schema',
+      `the database was made by a newer version of sharder (it has ${unknown.join(', ')}): start that version, or restore the backup from before it`,
+    );
+  }
+  if (isLegacy) {
+    throw new SharderError(
+      'schema',
+      'the database has a table `shard` that is not ours, as the Python sharder makes it: stop that sharder, type `sharder adopt --dry-run` to see what becomes of it, then `sharder adopt`',
+    );
+  }
 }
 
 async function migrationNames(engine: EngineName): Promise<string[]> {

@@ -20,7 +20,6 @@ import { explainSqliteError, isBusy } from './sqlite-errors.js';
 
 /** How a connection is set up: durable at every commit, and never waiting by itself. */
 export const SQLITE_PRAGMAS = [
-  'journal_mode = wal',
   'synchronous = full',
   'foreign_keys = on',
   'cache_size = -32768', // KiB

@@ -20,8 +20,12 @@ async function declare(database: Database, kinds: Kinds): Promise<void> {
   await declareKinds(database, kinds, 'the settings');
 }
 
+async function kinds({ knex }: Database): Promise<Map<string, readonly string[]>> {
+  return new Map((await listKinds(knex)).map(({ name, buckets }) => [name, buckets]));
+}
+
 async function bucket(database: Database, name: string): Promise<Partial<Bucket> | undefined> {
-  const found = (await listBuckets(database)).find((bucket) => bucket.name === name);
+  const found = (await listBuckets(database.knex)).find((bucket) => bucket.name === name);
   return found && { url: found.url, weight: found.weight, capacity: found.capacity };
 }
 
@@ -60,13 +64,13 @@ for (const engine of engines) {
       const database = await open(await engine.createDatabase());
       await declare(database, { ...HUB, home: { buckets: [] } });
       assert.deepEqual(
-        await listKinds(database),
+        await kinds(database),
         new Map([
           ['home', []],
           ['hub', ['hub-0', 'hub-1']],
         ]),
       );
-      assert.deepEqual(await listBuckets(database, 'hub'), [
+      assert.deepEqual(await listBuckets(database.knex, 'hub'), [
         {
           kind: 'hub',
           name: 'hub-0',
@@ -117,7 +121,7 @@ for (const engine of engines) {
       });
       await declare(database, { hub: { buckets: [{ name: 'hub-1', capacity: 0 }] } });
       assert.deepEqual(await bucket(database, 'hub-1'), { url: null, weight: 1, capacity: 0 });
-      assert.equal((await listBuckets(database))[0]?.state, 'cordoned');
+      assert.equal((await listBuckets(database.knex))[0]?.state, 'cordoned');
       const line = { actor: 'the settings', action: 'bucket set', kind: 'hub' };
       assert.deepEqual((await history(database)).slice(2), [
         { ...line, to_bucket: 'hub-0' },
@@ -130,7 +134,7 @@ for (const engine of engines) {
       await declare(database, { ...HUB, home: { buckets: [{ name: 'home-0' }] } });
       await declare(database, { hub: { buckets: [{ name: 'hub-2' }] } });
       assert.deepEqual(
-        await listKinds(database),
+        await kinds(database),
         new Map([
           ['home', ['home-0']],
           ['hub', ['hub-0', 'hub-1', 'hub-2']],
@@ -157,7 +161,7 @@ for (const engine of engines) {
       await Promise.all(databases.map((database) => declare(database, HUB)));
       const [database] = databases;
       assert.ok(database);
-      assert.deepEqual(await listKinds(database), new Map([['hub', ['hub-0', 'hub-1']]]));
+      assert.deepEqual(await kinds(database), new Map([['hub', ['hub-0', 'hub-1']]]));
       assert.equal((await history(database)).length, 2);
     });
 
@@ -213,7 +217,7 @@ for (const engine of engines) {
       const database = await openDatabase(url);
       await declare(database, HUB);
       await database.close();
-      assert.deepEqual(await listKinds(await open(url)), new Map([['hub', ['hub-0', 'hub-1']]]));
+      assert.deepEqual(await kinds(await open(url)), new Map([['hub', ['hub-0', 'hub-1']]]));
     });
   });
 }

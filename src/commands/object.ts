@@ -1,0 +1,141 @@
+// sharder object list | find | assign | move | remove.
+
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { pickEmptiest } from '../assign/emptiest.js';
+import type { Flags } from '../config.js';
+import { DEFAULT_KIND } from '../names.js';
+import { noRoom, Sharder } from '../sharder.js';
+import { isOpen, listBuckets } from '../store/buckets.js';
+import type { Database } from '../store/database.js';
+import * as store from '../store/objects.js';
+import { change, hasDone, print, wouldDo, type ChangeOptions } from './change.js';
+import { withDatabase } from './open.js';
+import { Table } from './table.js';
+
+// A page is in memory at a time, as rows and as text.
+const PAGE_SIZE = 5_000;
+
+export interface ListOptions extends Flags {
+  readonly kind?: string;
+  readonly bucket?: string;
+  readonly json?: boolean;
+}
+
+export async function listObjects({ kind, bucket, json, ...flags }: ListOptions): Promise<void> {
+  await withDatabase(flags, async (database) => {
+    const of = bucket === undefined ? kind : (kind ?? DEFAULT_KIND);
+    const pages = store.listObjects(database, { kind: of, bucket }, PAGE_SIZE);
+    const text = json ? asJson(pages) : asTable(pages);
+    await pipeline(Readable.from(text), process.stdout, { end: false });
+  });
+}
+
+type Pages = AsyncIterable<readonly store.Assignment[]>;
+
+async function* asTable(pages: Pages): AsyncGenerator<string> {
+  const table = new Table(['KIND', 'OBJECT', 'BUCKET', 'ASSIGNED']);
+  let isEmpty = true;
+  for await (const page of pages) {
+    isEmpty = false;
+    yield table.page(page.map((row) => [row.kind, row.name, row.bucket, row.assigned_at]));
+  }
+  if (isEmpty) yield table.page([]);
+}
+
+// An array, with an object to a line.
+async function* asJson(pages: Pages): AsyncGenerator<string> {
+  let separator = '[\n';
+  for await (const page of pages) {
+    yield separator + page.map((row) => `  ${JSON.stringify(row)}`).join(',\n');
+    separator = ',\n';
+  }
+  yield separator === '[\n' ? '[]\n' : '\n]\n';
+}
+
+export interface FindOptions extends Flags {
+  readonly kind?: string;
+  readonly json?: boolean;
+}
+
+export async function findObject(
+  name: string,
+  { kind, json, ...flags }: FindOptions,
+): Promise<void> {
+  const found = await withDatabase(flags, (database) => store.findObjects(database, name, kind));
+  if (found.length === 0) throw store.unknownObject(name, kind);
+  const page = Readable.from([found]);
+  await pipeline(json ? asJson(page) : asTable(page), process.stdout, { end: false });
+}
+
+export interface ObjectOptions extends ChangeOptions {
+  readonly kind: string;
+}
+
+export async function assignObject(name: string, options: ObjectOptions): Promise<void> {
+  const { kind, dryRun: isDry = false, json = false } = options;
+  const { bucket, isNew } = await withDatabase(options, (database) =>
+    isDry ? foresee(database, kind, name) : assign(database, kind, name),
+  );
+  const did = isDry ? wouldDo : hasDone;
+  const done = {
+    changed: isNew,
+    text: isNew
+      ? `${did('assign')} object ${name} of kind ${kind} to bucket ${bucket}`
+      : `object ${name} of kind ${kind} is in bucket ${bucket} already: nothing was changed`,
+    data: { action: 'object assign', kind, name, bucket },
+  };
+  print(done, isDry, json);
+}
+
+interface Assigned {
+  readonly bucket: string;
+  readonly isNew: boolean;
+}
+
+async function assign(database: Database, kind: string, name: string): Promise<Assigned> {
+  const sharder = await Sharder.start(database);
+  const { bucket, reason } = await sharder.assign(kind, name);
+  return { bucket: bucket.name, isNew: reason === 'assigned' };
+}
+
+// What `assign` would answer if nobody else came before.
+async function foresee(database: Database, kind: string, name: string): Promise<Assigned> {
+  const [known] = await store.findObjects(database, name, kind);
+  if (known) return { bucket: known.bucket, isNew: false };
+  const buckets = await database.read((knex) => listBuckets(knex, kind));
+  const [bucket] = pickEmptiest(buckets.filter(isOpen), 1);
+  if (bucket === undefined) throw noRoom(kind);
+  return { bucket, isNew: true };
+}
+
+export interface MoveOptions extends ObjectOptions {
+  readonly force?: boolean;
+}
+
+export async function moveObject(name: string, to: string, options: MoveOptions): Promise<void> {
+  const { kind, force } = options;
+  await change(options, async (trx, by, did) => {
+    const from = await store.moveObject(trx, kind, name, to, by, { force });
+    const changed = from !== to;
+    return {
+      changed,
+      text: changed
+        ? `${did('move')} object ${name} of kind ${kind} from bucket ${from} to ${to}`
+        : `object ${name} of kind ${kind} is in bucket ${to} already: nothing was changed`,
+      data: { action: 'object move', kind, name, from_bucket: from, to_bucket: to },
+    };
+  });
+}
+
+export async function removeObject(name: string, options: ObjectOptions): Promise<void> {
+  const { kind } = options;
+  await change(options, async (trx, by, did) => {
+    const from = await store.removeObject(trx, kind, name, by);
+    return {
+      changed: true,
+      text: `${did('remove')} object ${name} of kind ${kind} from bucket ${from}`,
+      data: { action: 'object remove', kind, name, from_bucket: from },
+    };
+  });
+}

@@ -1,0 +1,254 @@
+// Takes over the Python sharder's database in place: its table `shard` (id, kind, bucket, name, all
+// but the id nullable) becomes ours, and the row `dummy-BUCKET` that it keeps in each bucket becomes
+// that bucket.
+
+import type { Knex } from 'knex';
+import { SharderError } from '../errors.js';
+import { BUCKET_PATTERN, checkObjectName, KIND_PATTERN } from '../names.js';
+import { insertBucket } from './buckets.js';
+import { recordChange, type By } from './changes.js';
+import { lockKind } from './kinds.js';
+import { applyMigrations, lockSchema, type EngineName } from './migrate.js';
+
+/** What adopting a database makes of it. */
+export interface Adoption {
+  readonly buckets: readonly AdoptedBucket[];
+  /** Rows of which no assignment can be made, and why. The history keeps them. */
+  readonly leftOut: readonly LeftOutRow[];
+}
+
+export interface AdoptedBucket {
+  readonly kind: string;
+  readonly name: string;
+  objects: number;
+  /** False where only the objects' rows name it. */
+  hasDummy: boolean;
+}
+
+export interface LegacyRow {
+  readonly id: number;
+  readonly kind: string | null;
+  readonly bucket: string | null;
+  readonly name: string | null;
+}
+
+export interface LeftOutRow extends LegacyRow {
+  readonly why: string;
+}
+
+const COLUMNS = ['id', 'kind', 'bucket', 'name'];
+const PAGE_SIZE = 10_000;
+const LOCK_TIMEOUT_MS = 3_000;
+// Of users it may be said, as long as it is said of their own bucket: a user `dummy-x` is one.
+const IS_DUMMY = `name = 'dummy-' || bucket`;
+
+/**
+ * Reads what adopting would make of the database, and changes nothing. Throws `schema` when its
+ * table `shard` is not the Python sharder's, or a kind or bucket has a name that ours cannot have.
+ */
+export async function surveyLegacy(trx: Knex.Transaction, engine: EngineName): Promise<Adoption> {
+  if (engine === 'postgres') await trx.raw('set local statement_timeout = 0');
+  const there = Object.keys(await trx('shard').columnInfo());
+  if (there.length !== COLUMNS.length || !COLUMNS.every((column) => there.includes(column))) {
+    throw new SharderError(
+      'schema',
+      `the table \`shard\` has the columns ${there.join(', ')}; the Python sharder's has ${COLUMNS.join(', ')}`,
+    );
+  }
+  const why = await findDuplicates(trx);
+  const leftOut: LeftOutRow[] = [];
+  const buckets = new Map<string, AdoptedBucket>();
+  for (let last: LegacyRow | undefined; ;) {
+    const page = trx('shard').orderBy('id').limit(PAGE_SIZE);
+    if (last) void page.where('id', '>', last.id);
+    const rows = await page.select<LegacyRow[]>(COLUMNS);
+    for (const row of rows) {
+      const reason = why.get(row.id) ?? whyNot(row);
+      if (reason !== undefined) leftOut.push({ ...row, why: reason });
+      // The bucket is one, whatever is wrong with the name.
+      if (!isText(row.kind) || !isText(row.bucket)) continue;
+      const key = `${row.kind}\0${row.bucket}`;
+      let bucket = buckets.get(key);
+      if (!bucket) {
+        bucket = { kind: row.kind, name: row.bucket, objects: 0, hasDummy: false };
+        buckets.set(key, bucket);
+      }
+      if (isDummy(row)) bucket.hasDummy = true;
+      else if (reason === undefined) bucket.objects++;
+    }
+    if (rows.length < PAGE_SIZE) break;
+    last = rows.at(-1);
+  }
+  const adopted = [...buckets.values()].sort(byKindAndName);
+  refuseNames(adopted);
+  return { buckets: adopted, leftOut };
+}
+
+/**
+ * Adopts the database, in one transaction: every object keeps its bucket, the lowest id wins where a
+ * name stands there twice. Throws as `surveyLegacy`, or `database_busy` while another program uses
+ * the table.
+ */
+export async function adoptLegacy(
+  trx: Knex.Transaction,
+  engine: EngineName,
+  by: By,
+): Promise<Adoption> {
+  await lockSchema(trx, engine);
+  if (engine === 'postgres') await lockTable(trx);
+  const adoption = await surveyLegacy(trx, engine);
+  const { buckets, leftOut } = adoption;
+
+  await trx.raw('create temporary table legacy as select id, kind, bucket, name from shard');
+  await trx.raw('create temporary table left_out (id bigint primary key)');
+  for (const { id } of leftOut) await trx('left_out').insert({ id });
+  await dropTable(trx);
+  await applyMigrations(trx, engine);
+
+  for (const kind of new Set(buckets.map((bucket) => bucket.kind))) {
+    const own = buckets.filter((bucket) => bucket.kind === kind);
+    await trx('kind').insert({ name: kind });
+    await lockKind(trx, kind);
+    for (const { name } of own) await insertBucket(trx, kind, name, {}, by);
+    const objects = own.reduce((sum, bucket) => sum + bucket.objects, 0);
+    await recordChange(trx, { ...by, action: 'adopt', kind, detail: { objects } });
+  }
+  for (const { id, kind, bucket, name, why } of leftOut) {
+    await recordChange(trx, {
+      ...by,
+      action: 'adopt: left out',
+      kind: kind ?? '',
+      detail: { id, kind, bucket, name, why },
+    });
+  }
+  await trx.raw(`
+    insert into shard (id, kind, bucket, name)
+    select id, kind, bucket, name from legacy
+    where not (${IS_DUMMY}) and id not in (select id from left_out) order by id`);
+  if (engine === 'postgres') {
+    await trx.raw(`
+      select setval(pg_get_serial_sequence('shard', 'id'), max(id)) from legacy having max(id) > 0`);
+  }
+  await trx.raw('drop table legacy');
+  await trx.raw('drop table left_out');
+  await checkCounts(trx, buckets);
+  return adoption;
+}
+
+// The old service leaves transactions open, which would hold up the lock for ever.
+async function lockTable(trx: Knex.Transaction): Promise<void> {
+  await trx.raw(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  try {
+    await trx.raw('lock table shard in access exclusive mode');
+  } catch (error) {
+    if ((error as { code?: string }).code !== '55P03') throw error; // lock_not_available
+    throw new SharderError(
+      'database_busy',
+      'another program uses the table `shard`: stop the Python sharder, then type this again',
+      { cause: error },
+    );
+  }
+}
+
+async function dropTable(trx: Knex.Transaction): Promise<void> {
+  try {
+    await trx.raw('drop table shard');
+  } catch (error) {
+    const { code, detail } = error as { code?: string; detail?: string };
+    if (code !== '2BP01') throw error; // dependent_objects_still_exist
+    throw new SharderError(
+      'schema',
+      `the table \`shard\` is used by others: drop them first, and make them again afterwards\n  ${detail ?? ''}`,
+      { cause: error },
+    );
+  }
+}
+
+// Rows whose name stands there before, with why they are left out.
+async function findDuplicates(trx: Knex.Transaction): Promise<Map<number, string>> {
+  const twice = trx('shard').groupBy('kind', 'name').havingRaw('count(*) > 1');
+  const rows = await trx('shard as s')
+    .join(twice.select('kind', 'name').as('d'), function () {
+      this.on('d.kind', 's.kind').andOn('d.name', 's.name');
+    })
+    .orderBy(['s.kind', 's.name', 's.id'])
+    .select<LegacyRow[]>('s.*');
+  const why = new Map<number, string>();
+  let first: LegacyRow | undefined;
+  for (const row of rows) {
+    if (isDummy(row) || whyNot(row) !== undefined) continue;
+    if (first?.kind === row.kind && first.name === row.name) {
+      why.set(row.id, `its name is that of row ${first.id}, in ${first.bucket ?? ''}`);
+    } else {
+      first = row;
+    }
+  }
+  return why;
+}
+
+function isDummy({ name, bucket }: Pick<LegacyRow, 'name' | 'bucket'>): boolean {
+  return bucket !== null && name === `dummy-${bucket}`;
+}
+
+// SQLite takes anything in any column.
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+// Why no assignment can be made of a row, or undefined.
+function whyNot({ kind, bucket, name }: LegacyRow): string | undefined {
+  if (!isText(kind)) return 'it has no kind';
+  if (!isText(bucket)) return 'it has no bucket';
+  if (!isText(name)) return 'it has no name';
+  if (isDummy({ name, bucket })) return undefined;
+  try {
+    checkObjectName(name);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function byKindAndName(a: AdoptedBucket, b: AdoptedBucket): number {
+  if (a.kind !== b.kind) return a.kind < b.kind ? -1 : 1;
+  return a.name < b.name ? -1 : 1;
+}
+
+// These are cookies and parts of a path, and no rows are left behind for them.
+function refuseNames(buckets: readonly AdoptedBucket[]): void {
+  const mend = (column: string, name: string) =>
+    `UPDATE shard SET ${column} = 'NEW' WHERE ${column} = '${name.replaceAll("'", "''")}';`;
+  const kinds = [...new Set(buckets.map(({ kind }) => kind))];
+  const wrong = [
+    ...kinds.filter((kind) => !KIND_PATTERN.test(kind)).map((kind) => mend('kind', kind)),
+    ...buckets
+      .filter(({ name }) => !BUCKET_PATTERN.test(name))
+      .map(({ name }) => mend('bucket', name)),
+  ];
+  if (wrong.length === 0) return;
+  throw new SharderError(
+    'schema',
+    `a kind is 1 to 63 of A-Z a-z 0-9 . _ -, a bucket 1 to 256 visible ASCII characters but " % , ; \\: rename these in the database first, and in the settings of what uses them:\n  ${wrong.join('\n  ')}`,
+  );
+}
+
+// What the triggers counted must be what was read.
+async function checkCounts(
+  trx: Knex.Transaction,
+  buckets: readonly AdoptedBucket[],
+): Promise<void> {
+  const rows = await trx('bucket').select<{ kind: string; name: string; members: number }[]>(
+    'kind',
+    'name',
+    'members',
+  );
+  const counted = new Map(rows.map(({ kind, name, members }) => [`${kind}\0${name}`, members]));
+  for (const { kind, name, objects } of buckets) {
+    if (counted.get(`${kind}\0${name}`) !== objects) {
+      throw new SharderError(
+        'schema',
+        `bucket ${name} of kind ${kind} would have ${counted.get(`${kind}\0${name}`) ?? 'no'} objects, not its ${objects}: nothing was changed`,
+      );
+    }
+  }
+}
