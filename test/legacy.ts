@@ -22,13 +22,13 @@ export interface LegacyOptions {
 
 /** Makes the table and its rows, with ids from 1 in their order, in an empty database. */
 export async function createLegacy(
-  engine: TestEngine,
+  engine: TestEngine['name'],
   url: string,
   rows: readonly LegacyRow[],
   { isUnique = true }: LegacyOptions = {},
 ): Promise<void> {
   const rest = COLUMNS + (isUnique ? UNIQUE : '');
-  if (engine.name === 'sqlite') {
+  if (engine === 'sqlite') {
     const connection = new Sqlite(url.slice('sqlite:'.length));
     connection.exec(`CREATE TABLE shard (id INTEGER NOT NULL, ${rest})`);
     connection.exec(INDEX);

@@ -3,7 +3,7 @@
 import type { Knex } from 'knex';
 import type { Config, Flags } from '../config.js';
 import * as store from '../store/buckets.js';
-import { change, type ChangeOptions } from './change.js';
+import { change, type ChangeOptions, type Done } from './change.js';
 import { withDatabase } from './open.js';
 import { table } from './table.js';
 
@@ -73,8 +73,12 @@ export async function setBucket(name: string, options: SettingsOptions): Promise
     const notes = undone.map(
       (key) => `the settings declare ${key} of ${name}: the next start sets it again`,
     );
+    const what = Object.entries(detail).map(
+      ([key, { from, to }]) => `${key} ${show(from)} → ${show(to)}`,
+    );
+    const text = `${did('set')} bucket ${name} of kind ${kind}: ${what.join(', ')}`;
     return {
-      ...describe('set', 'bucket set', kind, name, detail, did),
+      ...describe('set', kind, name, detail, text),
       notes: [...notes, ...(await closedNote(trx, kind))],
     };
   });
@@ -84,8 +88,12 @@ export async function cordonBucket(name: string, options: BucketOptions): Promis
   const { kind } = options;
   await change(options, async (trx, by, did) => {
     const detail = await store.setBucketState(trx, kind, name, 'cordoned', by);
-    const done = describe('cordon', 'bucket cordon', kind, name, detail, did);
-    return { ...done, notes: await closedNote(trx, kind) };
+    const why = by.reason === undefined ? '' : ` (${by.reason})`;
+    const text = `${did('cordon')} bucket ${name} of kind ${kind}${why}`;
+    return {
+      ...describe('cordon', kind, name, detail, text),
+      notes: await closedNote(trx, kind),
+    };
   });
 }
 
@@ -93,7 +101,13 @@ export async function uncordonBucket(name: string, options: BucketOptions): Prom
   const { kind } = options;
   await change(options, async (trx, by, did) => {
     const detail = await store.setBucketState(trx, kind, name, 'active', by);
-    return describe('uncordon', 'bucket uncordon', kind, name, detail, did);
+    return describe(
+      'uncordon',
+      kind,
+      name,
+      detail,
+      `${did('uncordon')} bucket ${name} of kind ${kind}`,
+    );
   });
 }
 
@@ -115,23 +129,17 @@ export async function removeBucket(name: string, options: BucketOptions): Promis
 }
 
 function describe(
-  verb: string,
-  action: string,
+  action: 'set' | 'cordon' | 'uncordon',
   kind: string,
   bucket: string,
   detail: store.Differences,
-  did: (verb: string) => string,
-) {
+  text: string,
+): Done {
   const changed = Object.keys(detail).length > 0;
-  const what = Object.entries(detail)
-    .filter(([key, { to }]) => key !== 'state_reason' || to !== null)
-    .map(([key, { from, to }]) => `${key} ${show(from)} → ${show(to)}`);
   return {
     changed,
-    text: changed
-      ? `${did(verb)} bucket ${bucket} of kind ${kind}: ${what.join(', ')}`
-      : `bucket ${bucket} of kind ${kind} is so already: nothing was changed`,
-    data: { action, kind, bucket, detail },
+    text: changed ? text : `bucket ${bucket} of kind ${kind} is so already: nothing was changed`,
+    data: { action: `bucket ${action}`, kind, bucket, detail },
   };
 }
 

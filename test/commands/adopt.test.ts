@@ -34,7 +34,7 @@ async function legacy(
   options?: LegacyOptions,
 ): Promise<{ url: string; env: { DATABASE_URL: string } }> {
   const url = await engine.createDatabase();
-  await createLegacy(engine, url, rows, options);
+  await createLegacy(engine.name, url, rows, options);
   return { url, env: { DATABASE_URL: url } };
 }
 

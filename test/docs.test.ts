@@ -1,5 +1,5 @@
-// The README's console examples, typed as they are printed, one after the other, in a directory
-// that looks like a fresh clone. Only the ports are others.
+// The console examples of the README and of docs/, typed as they are printed, one after the other, in
+// a directory that looks like a fresh clone. Only the ports are others.
 
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { needsPostgres, postgresServer, temporaryDirectory } from './engines.js';
+import { createLegacy, dummies } from './legacy.js';
 import { postgresBin } from './postgres.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -46,14 +47,22 @@ class Shell {
     this.process.stdout.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     this.process.stderr.setEncoding('utf8').on('data', (text: string) => (this.errors += text));
     this.process.stdin.write('pkill() { command pkill -s 0 "$@"; }\n');
+    // Off a terminal curl shows its progress.
+    this.process.stdin.write('curl() { command curl -sS "$@"; }\n');
   }
 
-  /** Runs a command to its end; one that ends in `&` until the service says that it listens. */
+  /**
+   * Runs a command to its end; one that ends in `&` until the service says that it listens. Resolves
+   * with what a person would see of it, on stdout and stderr.
+   */
   async run(command: string): Promise<string> {
     this.#output = '';
     const isBackground = command.trim().endsWith('&');
     const end = isBackground ? /listens on .*\n/ : /--end--\n/;
-    this.process.stdin.write(isBackground ? `${command}\n` : `${command}\necho --end--\n`);
+    // A service in the background keeps its log to itself.
+    this.process.stdin.write(
+      isBackground ? `${command}\n` : `{ ${command}\n} 2>&1; echo --end--\n`,
+    );
     while (!end.test(this.#output)) await once(this.process.stdout, 'data');
     return this.#output.replace('--end--\n', '').trim();
   }
@@ -102,37 +111,64 @@ function pattern(output: string): RegExp {
   return new RegExp(`^\\s*${lines.join('\\s*\\n\\s*')}\\s*$`);
 }
 
-describe('the README', needsPostgres, () => {
-  const shells: Shell[] = [];
-  after(async () => {
-    for (const shell of shells) await shell.close();
-  });
+interface Document {
+  readonly file: string;
+  /** What is there before the first example. */
+  readonly before: (shell: Shell, clone: string) => Promise<unknown>;
+}
 
-  it('prints what its commands print', { timeout: 120_000 }, async () => {
-    const clone = temporaryDirectory();
-    for (const name of readdirSync(ROOT)) {
-      if (!/\.db|^\.git$/.test(name)) symlinkSync(join(ROOT, name), join(clone, name));
-    }
-    const server = await postgresServer();
-    const prefix = await freePortPrefix();
-    const ports = (text: string) => text.replaceAll(/\b888(?=\d|\$)/g, prefix);
-    const shell = new Shell(clone, {
-      ...process.env,
-      PATH: `${postgresBin ?? ''}:${process.env.PATH ?? ''}`,
-      PGHOST: '127.0.0.1',
-      PGPORT: String(server.port),
-      PGUSER: 'sharder', // the administrator of the test's server
-      PGDATABASE: 'postgres',
-      SHARDER_LISTEN: ports('127.0.0.1:8888'),
-      npm_config_loglevel: 'silent',
+const documents: readonly Document[] = [
+  { file: 'README.md', before: (shell) => shell.run('npm start &') },
+  { file: 'docs/commands.md', before: () => Promise.resolve() },
+  {
+    file: 'docs/switching.md',
+    before: (_shell, clone) =>
+      createLegacy('sqlite', `sqlite:${join(clone, 'old.db')}`, [
+        ...dummies('hub', 'hub-0', 'hub-1', 'hub-2'),
+        ['hub', 'hub-0', 'iana'],
+        ['hub', 'hub-1', 'brian'],
+        ['hub', 'hub-2', 'carol'],
+        ['hub', 'hub-0', 'dan'],
+        ['hub', null, 'nadia'],
+      ]),
+  },
+];
+
+for (const { file, before } of documents) {
+  describe(file, needsPostgres, () => {
+    const shells: Shell[] = [];
+    after(async () => {
+      for (const shell of shells) await shell.close();
     });
-    shells.push(shell);
 
-    await shell.run('npm start &');
-    for (const { command, output } of examples(readFileSync(join(ROOT, 'README.md'), 'utf8'))) {
-      const printed = (await shell.run(ports(command))).replaceAll(/-{3,}/g, '---');
-      if (output !== '')
-        assert.match(printed, pattern(output), `$ ${command}\n${printed}\n${shell.errors}`);
-    }
+    it('prints what its commands print', { timeout: 120_000 }, async () => {
+      const clone = temporaryDirectory();
+      for (const name of readdirSync(ROOT)) {
+        if (!/\.db|^\.git$/.test(name)) symlinkSync(join(ROOT, name), join(clone, name));
+      }
+      const server = await postgresServer();
+      const prefix = await freePortPrefix();
+      const ports = (text: string) => text.replaceAll(/\b888(?=\d|\$)/g, prefix);
+      const shell = new Shell(clone, {
+        ...process.env,
+        PATH: `${postgresBin ?? ''}:${process.env.PATH ?? ''}`,
+        PGHOST: '127.0.0.1',
+        PGPORT: String(server.port),
+        PGUSER: 'sharder', // the administrator of the test's server
+        PGDATABASE: 'postgres',
+        SHARDER_LISTEN: ports('127.0.0.1:8888'),
+        npm_config_loglevel: 'silent',
+      });
+      shells.push(shell);
+
+      await before(shell, clone);
+      const shown = examples(readFileSync(join(ROOT, file), 'utf8'));
+      assert.ok(shown.length > 0);
+      for (const { command, output } of shown) {
+        const printed = (await shell.run(ports(command))).replaceAll(/-{3,}/g, '---');
+        if (output !== '')
+          assert.match(printed, pattern(output), `$ ${command}\n${printed}\n${shell.errors}`);
+      }
+    });
   });
-});
+}
