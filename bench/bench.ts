@@ -33,6 +33,7 @@ const DEFAULT: Settings = {
   objects: [1_000, 1_000_000],
   growth: { objects: 1_000_000, runs: 3 },
   starts: 7,
+  commands: { listed: 1_000_000, adopted: 200_000, runs: 3 },
 };
 const FULL: Settings = { ...DEFAULT, objects: [...DEFAULT.objects, 10_000_000] };
 const QUICK: Settings = {
@@ -43,6 +44,7 @@ const QUICK: Settings = {
   objects: [1_000, 100_000],
   growth: { objects: 100_000, runs: 1 },
   starts: 3,
+  commands: { listed: 100_000, adopted: 20_000, runs: 1 },
 };
 
 interface Arguments {
@@ -151,7 +153,7 @@ timer of 1 ms, and the resident memory of the server are the highest of all runs
 
   const others = await startOthers(engines[0], cores);
   const bench: Bench = { settings, cores, hasWrk, engines, tables: new Tables(), ...others };
-  const figures: Figures = { rates: [], growths: [], starts: [] };
+  const figures: Figures = { rates: [], growths: [], starts: [], commands: [] };
   for (const name of sections) await SECTIONS.get(name)?.(bench, paper, figures);
 
   const targets = targetRows(figures);

@@ -22,6 +22,8 @@ export interface Settings {
   /** From an empty table to so many objects, so often. */
   readonly growth: { readonly objects: number; readonly runs: number };
   readonly starts: number;
+  /** How many objects are listed, how many users adopted, and how often. */
+  readonly commands: { readonly listed: number; readonly adopted: number; readonly runs: number };
 }
 
 export interface Bench {

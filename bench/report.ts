@@ -1,5 +1,6 @@
 // Figures as people read them: Markdown tables, and the targets against what was measured.
 
+import type { CommandRun } from './commands.js';
 import type { Growth, Run } from './measure.js';
 
 /** A line of the table of rates. */
@@ -24,16 +25,25 @@ export interface StartFigure {
   readonly seconds: readonly number[];
 }
 
+export interface CommandFigure {
+  readonly what: string;
+  /** Empty for a command that needs no database. */
+  readonly engine: string;
+  readonly runs: readonly CommandRun[];
+}
+
 /** All that was measured. */
 export interface Figures {
   readonly rates: Figure[];
   readonly growths: GrowthFigure[];
   readonly starts: StartFigure[];
+  readonly commands: CommandFigure[];
 }
 
 /** What the figures are called that a target is judged on. */
 export const KNOWN = 'known user';
 export const NEW = 'new user, names in order';
+export const HELP = 'sharder --help';
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -121,10 +131,18 @@ export function startRow({ engine, objects, seconds }: StartFigure): string[] {
   return [engine, whole(objects), fixed(median(seconds)), fixed(Math.max(...seconds))];
 }
 
+export const COMMAND_HEADINGS = ['what', 'engine', 'seconds', 'slowest', 'memory MB'] as const;
+
+export function commandRow({ what, engine, runs }: CommandFigure): string[] {
+  const seconds = runs.map((run) => run.seconds);
+  const slowest = Math.max(...seconds);
+  return [what, engine, fixed(median(seconds)), fixed(slowest), whole(megabytes(runs))];
+}
+
 export const TARGET_HEADINGS = ['what', 'measured', 'target', ''] as const;
 
 /** A row for each target that these figures tell something of. */
-export function targetRows({ rates, growths, starts }: Figures): string[][] {
+export function targetRows({ rates, growths, starts, commands }: Figures): string[][] {
   const measured = rates.filter(({ objects }) => objects !== undefined);
   const sizes = measured.map(({ objects = 0 }) => objects);
   const [small, large] = [Math.min(...sizes), Math.max(...sizes)];
@@ -158,6 +176,9 @@ export function targetRows({ rates, growths, starts }: Figures): string[][] {
   for (const { engine, objects, seconds } of starts) {
     const what = `start to first answer, ${engine}, ${whole(objects)} objects`;
     rows.push(atMost(what, median(seconds), 0.5, 's', 2));
+  }
+  for (const { what, runs } of commands.filter((figure) => figure.what === HELP)) {
+    rows.push(atMost(what, median(runs.map(({ seconds }) => seconds)), 0.3, 's', 2));
   }
   return rows;
 }

@@ -1,5 +1,6 @@
 // The sections of the report: which figures each measures, and what a reader must know of them.
 
+import { runAdopt, runCommand, type CommandRun } from './commands.js';
 import type { Engine } from './engines.js';
 import {
   measureGrowth,
@@ -13,8 +14,11 @@ import {
 } from './measure.js';
 import type { Paper } from './paper.js';
 import {
+  COMMAND_HEADINGS,
+  commandRow,
   GROWTH_HEADINGS,
   growthRow,
+  HELP,
   KNOWN,
   NEW,
   RATE_HEADINGS,
@@ -159,6 +163,36 @@ Seconds from the start of the process to its first answer, for a user who is in 
   await paper.addTable(START_HEADINGS, figures.starts.map(startRow));
 };
 
+const commands: Section = async (bench, paper, figures) => {
+  const { listed, adopted, runs: counts } = bench.settings.commands;
+  await paper.add(`## Commands
+Seconds from the start of a command to its end, and the most memory that it needed at once. Adopted
+is a database of the Python sharder with five buckets.`);
+  const add = async (what: string, engine: string, run: () => Promise<CommandRun>) => {
+    const runs = await paper.measure(`${what} ${engine}`, async () => {
+      const all: CommandRun[] = [];
+      while (all.length < counts) all.push(await run());
+      return all;
+    });
+    if (runs) figures.commands.push({ what, engine, runs });
+  };
+  await add(HELP, '', () => runCommand(['--help']));
+  for (const engine of bench.engines) {
+    const objects = listed.toLocaleString('en');
+    await bench.tables.lend(engine, 'ordered', listed, async ({ url }) => {
+      await add(`sharder object list, ${objects} objects`, engine.name, () =>
+        runCommand(['object', 'list'], url),
+      );
+    });
+  }
+  for (const engine of bench.engines) {
+    await add(`sharder adopt, ${adopted.toLocaleString('en')} users`, engine.name, () =>
+      runAdopt(engine, adopted),
+    );
+  }
+  await paper.addTable(COMMAND_HEADINGS, figures.commands.map(commandRow));
+};
+
 /** By the names that `--only` takes, in the order in which they are measured. */
 export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['http', http],
@@ -166,4 +200,5 @@ export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['known', known],
   ['new', fresh],
   ['growth', growth],
+  ['commands', commands],
 ]);
