@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { printable } from './commands/table.js';
 import { SharderError } from './errors.js';
 import { DEFAULT_KIND } from './names.js';
 
@@ -46,6 +47,7 @@ function createProgram(): Command {
   addKind(program);
   addBucket(program);
   addObject(program);
+  addRender(program);
   return program;
 }
 
@@ -54,6 +56,9 @@ function addAdopt(program: Command): void {
     .description("take over the Python sharder's database, in place: every user keeps the bucket")
     .argument('[database]', 'its URL: sqlite:FILE or postgres://…; default: the settings')
     .action(async (url: string | undefined, _options, command: Command) => {
+      if (url !== undefined && command.optsWithGlobals<{ database?: string }>().database) {
+        command.error('error: give the database as an argument or by --database, not both');
+      }
       const { adopt } = await import('./commands/adopt.js');
       await adopt(url, command.optsWithGlobals());
     });
@@ -174,6 +179,25 @@ function addObject(program: Command): void {
     });
 }
 
+function addRender(program: Command): void {
+  const render = program.command('render').description('write what others need of the buckets');
+  render
+    .command('nginx')
+    .description("the buckets' addresses, for the block http of nginx")
+    .option('--output <file>', 'write it there, at once and whole; default: standard output')
+    .option('--watch', 'write it again whenever the buckets change, and have nginx read it')
+    .option('--reload <command>', 'how nginx is told, with --watch', 'nginx -t && nginx -s reload')
+    .option(
+      '--certificates <file>',
+      'the authorities that nginx believes, for buckets with https',
+      '/etc/ssl/certs/ca-certificates.crt',
+    )
+    .action(async (_options, command: Command) => {
+      const { render } = await import('./commands/render.js');
+      await render(command.optsWithGlobals());
+    });
+}
+
 function listing(command: Command): Command {
   return command.option('--json', 'for programs');
 }
@@ -198,9 +222,8 @@ function whole(value: string): number {
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (error instanceof SharderError) {
-    process.stderr.write(
-      `${styleText('red', 'sharder:', { stream: process.stderr })} ${error.message}\n`,
-    );
+    const shown = error.message.split('\n').map(printable).join('\n');
+    process.stderr.write(`${styleText('red', 'sharder:', { stream: process.stderr })} ${shown}\n`);
     return error.code === 'settings' ? USAGE : REFUSED;
   }
   process.stderr.write(
@@ -212,7 +235,8 @@ function explain(error: unknown): number {
 // Whoever reads the output has seen enough, as `| head` has.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-  throw error;
+  process.stderr.write(`sharder: the output cannot be written: ${error.message}\n`);
+  process.exit(REFUSED);
 });
 
 try {

@@ -14,8 +14,9 @@ export const KIND_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 /** A bucket is a cookie's value and a header's: the octets that RFC 6265 allows in one, but `%`. */
 export const BUCKET_PATTERN = /^[!#$&-+\--:<-[\]-~]{1,256}$/;
 
-// Control characters (the C0 and C1 sets and DEL) and lone surrogates, which UTF-8 cannot carry.
-const FORBIDDEN = /[\p{Cc}\p{Cs}]/u;
+// Control characters (the C0 and C1 sets and DEL), lone surrogates, which UTF-8 cannot carry, and
+// what stands for bytes that were no UTF-8.
+const FORBIDDEN = /[\p{Cc}\p{Cs}\uFFFD]/u;
 
 /** Throws `bad_name` unless `name` can name an object: 1 to 256 bytes of clean text. */
 export function checkObjectName(name: string): void {

@@ -40,14 +40,23 @@ async function isLegacy(database: Database): Promise<boolean> {
   );
 }
 
-function adoptDatabase(
+async function adoptDatabase(
   database: Database,
   isDry: boolean,
   reason: string | undefined,
-): Promise<Adoption> {
+): Promise<Adoption | undefined> {
   const { engineName } = database;
   if (isDry) return database.rehearse((trx) => surveyLegacy(trx, engineName));
-  return database.write((trx) => adoptLegacy(trx, engineName, { actor: actor(), reason }));
+  try {
+    return await database.write((trx) => adoptLegacy(trx, engineName, { actor: actor(), reason }));
+  } catch (error) {
+    if (!(error instanceof SharderError) || error.code !== 'database_busy') throw error;
+    throw new SharderError(
+      'database_busy',
+      'another program uses the database: stop the Python sharder, then type this again',
+      { cause: error },
+    );
+  }
 }
 
 function asJson(adoption: Adoption | undefined, isDry: boolean): string {

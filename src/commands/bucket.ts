@@ -69,7 +69,9 @@ export async function setBucket(name: string, options: SettingsOptions): Promise
   await change(options, async (trx, by, did, config) => {
     const detail = await store.setBucket(trx, kind, name, settingsOf(options), by);
     const declared = store.columns(declaration(config, kind, name) ?? {});
-    const undone = Object.keys(detail).filter((key) => key in declared);
+    const undone = Object.entries(declared)
+      .filter(([key, value]) => key in detail && detail[key]?.to !== value)
+      .map(([key]) => key);
     const notes = undone.map(
       (key) => `the settings declare ${key} of ${name}: the next start sets it again`,
     );
@@ -156,5 +158,5 @@ async function closedNote(trx: Knex.Transaction, kind: string): Promise<string[]
   const buckets = await store.listBuckets(trx, kind);
   return buckets.some(store.isOpen)
     ? []
-    : [`no active bucket of kind ${kind} has room: new objects are refused from now on`];
+    : [`then no active bucket of kind ${kind} has room, and new objects are refused`];
 }

@@ -6,6 +6,7 @@ import type { Knex } from 'knex';
 import type { Config, Flags } from '../config.js';
 import type { By } from '../store/changes.js';
 import { withDatabase } from './open.js';
+import { printable } from './table.js';
 
 export interface ChangeOptions extends Flags {
   readonly reason?: string;
@@ -44,14 +45,24 @@ export async function change(
 /** Prints what was done, or would be. */
 export function print({ changed, text, data, notes = [] }: Done, isDry: boolean, isJson: boolean) {
   process.stdout.write(
-    isJson ? `${JSON.stringify({ ...data, changed, dry_run: isDry })}\n` : `${text}\n`,
+    isJson ? `${JSON.stringify({ ...data, changed, dry_run: isDry })}\n` : `${printable(text)}\n`,
   );
-  for (const note of notes) process.stderr.write(`note: ${note}\n`);
+  for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
 }
 
 /** Who the history says did it: the person at the command line. */
 export function actor(): string {
-  return `cli:${process.env.SUDO_USER ?? userInfo().username}`;
+  const before = process.env.SUDO_USER ?? '';
+  return `cli:${before === '' ? userName() : before}`;
+}
+
+// In a container the process may run as a number that has no name.
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid-${process.getuid?.() ?? ''}`;
+  }
 }
 
 export function hasDone(verb: string): string {

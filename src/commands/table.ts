@@ -47,7 +47,12 @@ export function table(headings: readonly string[], rows: readonly (readonly Cell
 }
 
 function show(cell: Cell): string {
-  return String(cell ?? '-').replaceAll(
+  return printable(String(cell ?? '-'));
+}
+
+/** Text in which what a terminal would act on is written as its code. */
+export function printable(text: string): string {
+  return text.replaceAll(
     CONTROL,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

@@ -132,9 +132,10 @@ export async function setBucketState(
   by: By,
 ): Promise<Differences> {
   await lockKind(trx, kind);
-  const state_reason = state === 'active' ? null : (by.reason ?? null);
   const action = state === 'active' ? 'bucket uncordon' : 'bucket cordon';
   const bucket = await getBucket(trx, kind, name);
+  const kept = bucket.state === state ? bucket.state_reason : null; // whoever gives none changes none
+  const state_reason = state === 'active' ? null : (by.reason ?? kept);
   return updateBucket(trx, bucket, { state, state_reason }, action, by);
 }
 
@@ -202,6 +203,9 @@ function checkWhole(what: string, value: number, min: number, max: number): void
   }
 }
 
+// A name or an address, and nothing that a proxy's configuration would take for more.
+const HOST = /^([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])$/;
+
 /** A bucket's URL as it is stored. Throws `bad_request` for what no redirect should lead to. */
 export function checkUrl(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
@@ -210,6 +214,7 @@ export function checkUrl(url: string): string {
     !['http:', 'https:'].includes(parsed.protocol) ||
     parsed.username !== '' ||
     parsed.password !== '' ||
+    !HOST.test(parsed.hostname) ||
     /[?#]/.test(parsed.href)
   ) {
     throw new SharderError(

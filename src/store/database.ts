@@ -209,6 +209,10 @@ function connectSqlite(file: string, mayCreate: boolean): Database {
       },
     },
   });
+  // Where a commit was refused, for somebody reads, knex hands the connection back as it is. The pool
+  // asks this before it lends one, and closes one that is not fit.
+  (knex.client as Knex.Client).validateConnection = (connection: SqliteConnection) =>
+    Promise.resolve(!connection.inTransaction);
   return new Database('sqlite', `sqlite:${file}`, knex);
 }
 

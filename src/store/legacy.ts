@@ -8,7 +8,7 @@ import { BUCKET_PATTERN, checkObjectName, KIND_PATTERN } from '../names.js';
 import { insertBucket } from './buckets.js';
 import { recordChange, type By } from './changes.js';
 import { lockKind } from './kinds.js';
-import { applyMigrations, lockSchema, type EngineName } from './migrate.js';
+import { applyMigrations, lockSchema, schemaState, type EngineName } from './migrate.js';
 
 /** What adopting a database makes of it. */
 export interface Adoption {
@@ -49,6 +49,7 @@ const IS_DUMMY = `name = 'dummy-' || bucket`;
 export async function surveyLegacy(trx: Knex.Transaction, engine: EngineName): Promise<Adoption> {
   if (engine === 'postgres') await trx.raw('set local statement_timeout = 0');
   const there = Object.keys(await trx('shard').columnInfo());
+  await refuseDependents(trx, engine);
   if (there.length !== COLUMNS.length || !COLUMNS.every((column) => there.includes(column))) {
     throw new SharderError(
       'schema',
@@ -86,15 +87,16 @@ export async function surveyLegacy(trx: Knex.Transaction, engine: EngineName): P
 
 /**
  * Adopts the database, in one transaction: every object keeps its bucket, the lowest id wins where a
- * name stands there twice. Throws as `surveyLegacy`, or `database_busy` while another program uses
- * the table.
+ * name stands there twice. Resolves with nothing where another process has just done so. Throws as
+ * `surveyLegacy`, or `database_busy` while another program uses the table.
  */
 export async function adoptLegacy(
   trx: Knex.Transaction,
   engine: EngineName,
   by: By,
-): Promise<Adoption> {
+): Promise<Adoption | undefined> {
   await lockSchema(trx, engine);
+  if (!(await schemaState(trx, engine)).isLegacy) return undefined;
   if (engine === 'postgres') await lockTable(trx);
   const adoption = await surveyLegacy(trx, engine);
   const { buckets, leftOut } = adoption;
@@ -102,7 +104,7 @@ export async function adoptLegacy(
   await trx.raw('create temporary table legacy as select id, kind, bucket, name from shard');
   await trx.raw('create temporary table left_out (id bigint primary key)');
   for (const { id } of leftOut) await trx('left_out').insert({ id });
-  await dropTable(trx);
+  await trx.raw('drop table shard');
   await applyMigrations(trx, engine);
 
   for (const kind of new Set(buckets.map((bucket) => bucket.kind))) {
@@ -117,7 +119,7 @@ export async function adoptLegacy(
     await recordChange(trx, {
       ...by,
       action: 'adopt: left out',
-      kind: kind ?? '',
+      kind: isText(kind) ? kind : '',
       detail: { id, kind, bucket, name, why },
     });
   }
@@ -138,30 +140,48 @@ export async function adoptLegacy(
 // The old service leaves transactions open, which would hold up the lock for ever.
 async function lockTable(trx: Knex.Transaction): Promise<void> {
   await trx.raw(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
-  try {
-    await trx.raw('lock table shard in access exclusive mode');
-  } catch (error) {
-    if ((error as { code?: string }).code !== '55P03') throw error; // lock_not_available
-    throw new SharderError(
-      'database_busy',
-      'another program uses the table `shard`: stop the Python sharder, then type this again',
-      { cause: error },
-    );
-  }
+  await trx.raw('lock table shard in access exclusive mode');
 }
 
-async function dropTable(trx: Knex.Transaction): Promise<void> {
-  try {
-    await trx.raw('drop table shard');
-  } catch (error) {
-    const { code, detail } = error as { code?: string; detail?: string };
-    if (code !== '2BP01') throw error; // dependent_objects_still_exist
-    throw new SharderError(
-      'schema',
-      `the table \`shard\` is used by others: drop them first, and make them again afterwards\n  ${detail ?? ''}`,
-      { cause: error },
-    );
-  }
+// What somebody has built upon the table would be lost with it, on SQLite without a word; and our
+// own tables need their names.
+const DEPENDENTS: Readonly<Record<EngineName, string>> = {
+  sqlite: `
+    select type || ' ' || name as what from sqlite_schema
+      where type = 'trigger' and lower(tbl_name) = 'shard'
+    union all
+    select 'foreign key of table ' || t.name from sqlite_schema t, pragma_foreign_key_list(t.name) f
+      where t.type = 'table' and lower(f."table") = 'shard'
+    union all
+    select type || ' ' || name from sqlite_schema
+      where lower(name) in ('kind', 'bucket', 'change', 'revision')`,
+  postgres: `
+    select 'trigger ' || tgname as what from pg_trigger
+      where tgrelid = 'shard'::regclass and not tgisinternal
+    union all
+    select 'foreign key of table ' || conrelid::regclass from pg_constraint
+      where confrelid = 'shard'::regclass
+    union all
+    select distinct 'view ' || v.oid::regclass from pg_depend d
+      join pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
+      join pg_class v on v.oid = r.ev_class
+      where d.refobjid = 'shard'::regclass
+    union all
+    select 'table ' || relname from pg_class
+      where relname in ('kind', 'bucket', 'change')
+        and relnamespace = (select oid from pg_namespace where nspname = current_schema())`,
+};
+
+async function refuseDependents(trx: Knex.Transaction, engine: EngineName): Promise<void> {
+  const found = await trx.raw<{ what: string }[] | { rows: { what: string }[] }>(
+    DEPENDENTS[engine],
+  );
+  const names = ('rows' in found ? found.rows : found).map(({ what }) => what);
+  if (names.length === 0) return;
+  throw new SharderError(
+    'schema',
+    `in the way are: ${names.join(', ')}. What depends on the table \`shard\`, or is called as one of ours, must be dropped or renamed first; make it again afterwards`,
+  );
 }
 
 // Rows whose name stands there before, with why they are left out.
@@ -197,12 +217,14 @@ function isText(value: unknown): value is string {
 
 // Why no assignment can be made of a row, or undefined.
 function whyNot({ kind, bucket, name }: LegacyRow): string | undefined {
-  if (!isText(kind)) return 'it has no kind';
-  if (!isText(bucket)) return 'it has no bucket';
-  if (!isText(name)) return 'it has no name';
+  const missing = Object.entries({ kind, bucket, name }).find(([, value]) => !isText(value));
+  if (missing) {
+    const [column, value] = missing;
+    return value === null || value === '' ? `it has no ${column}` : `its ${column} is not text`;
+  }
   if (isDummy({ name, bucket })) return undefined;
   try {
-    checkObjectName(name);
+    checkObjectName(name ?? '');
     return undefined;
   } catch (error) {
     return (error as Error).message;
@@ -216,8 +238,11 @@ function byKindAndName(a: AdoptedBucket, b: AdoptedBucket): number {
 
 // These are cookies and parts of a path, and no rows are left behind for them.
 function refuseNames(buckets: readonly AdoptedBucket[]): void {
+  const quote = (text: string) => `'${text.replaceAll("'", "''")}'`;
   const mend = (column: string, name: string) =>
-    `UPDATE shard SET ${column} = 'NEW' WHERE ${column} = '${name.replaceAll("'", "''")}';`;
+    column === 'kind'
+      ? `UPDATE shard SET kind = 'NEW' WHERE kind = ${quote(name)};`
+      : `UPDATE shard SET bucket = 'NEW', name = CASE name WHEN 'dummy-' || bucket THEN 'dummy-NEW' ELSE name END WHERE bucket = ${quote(name)};`;
   const kinds = [...new Set(buckets.map(({ kind }) => kind))];
   const wrong = [
     ...kinds.filter((kind) => !KIND_PATTERN.test(kind)).map((kind) => mend('kind', kind)),

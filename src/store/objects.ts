@@ -98,7 +98,10 @@ export async function moveObject(
   const bucket = await getBucket(trx, kind, to);
   if (from === to) return from;
   if (!isOpen(bucket) && !force) {
-    const why = bucket.state === 'active' ? `full (${bucket.members} objects)` : bucket.state;
+    const why =
+      bucket.state === 'active'
+        ? `full (${bucket.members} of ${bucket.capacity ?? 0})`
+        : bucket.state;
     throw new SharderError(
       'closed',
       `bucket ${to} of kind ${kind} is ${why}: choose another, or force it (--force)`,
@@ -138,6 +141,6 @@ export function unknownObject(name: string, kind?: string): SharderError {
   const where = kind === undefined ? 'of any kind' : `of kind ${kind}`;
   return new SharderError(
     'unknown_object',
-    `there is no object ${JSON.stringify(name)} ${where}: nobody has asked for it yet`,
+    `there is no object ${JSON.stringify(name)} ${where}: it was never assigned, or was removed`,
   );
 }

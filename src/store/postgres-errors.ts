@@ -31,7 +31,8 @@ export function explainPostgresError(error: unknown): unknown {
  * database or user, that is a mistake in the settings, and will not pass.
  */
 export function explainOpenError(error: unknown): unknown {
-  if (isServerError(error) && /^(3D|28)/.test(error.code ?? '')) {
+  // 42501 is insufficient_privilege.
+  if (isServerError(error) && /^(3D|28|42501)/.test(error.code ?? '')) {
     return new SharderError('settings', `database: ${error.message}`, { cause: error });
   }
   return explainPostgresError(error);

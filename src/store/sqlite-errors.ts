@@ -21,13 +21,19 @@ export function explainSqliteError(error: unknown): unknown {
     );
   }
   if (UNAVAILABLE.test(code)) {
-    return new SharderError('database_unavailable', `the database cannot be used (${code})`, {
+    const why = WHY.find(([pattern]) => pattern.test(code))?.[1] ?? '';
+    return new SharderError('database_unavailable', `the database cannot be used (${code})${why}`, {
       cause: error,
     });
   }
   return error;
 }
 
+const WHY: readonly [code: RegExp, meaning: string][] = [
+  [/NOTADB/, ': the file is not a SQLite database'],
+  [/CANTOPEN|READONLY|PERM/, ': this user must be able to write the file, and its directory'],
+  [/CORRUPT/, ': the file is damaged, restore a backup'],
+];
 const UNAVAILABLE = /^SQLITE_(IOERR|CANTOPEN|READONLY|CORRUPT|NOTADB|PERM|AUTH|PROTOCOL|NOMEM)/;
 
 /** True for an error that says: another connection is writing, try again. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import type { Knex } from 'knex';
@@ -17,6 +17,7 @@ import {
   type TestEngine,
 } from '../engines.js';
 import { createLegacy, dummies, type LegacyOptions, type LegacyRow } from '../legacy.js';
+import { eventually } from '../load.js';
 import { dumpSchema } from '../postgres.js';
 import { renderSchema, snapshot } from '../schema-snapshot.js';
 import { Service } from '../service.js';
@@ -46,6 +47,28 @@ async function everything(engine: TestEngine, url: string): Promise<string> {
       .digest('hex');
   }
   return dumpSchema(url).replaceAll(/^\\.*$/gm, '') + JSON.stringify(await oldRows(engine, url));
+}
+
+async function execute(engine: TestEngine, url: string, sql: string): Promise<void> {
+  if (engine.name === 'sqlite') {
+    new Sqlite(url.slice('sqlite:'.length)).exec(sql).close();
+    return;
+  }
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(sql);
+  await client.end();
+}
+
+/** Whether somebody is in the middle of a transaction that changes the table. */
+async function isBeingWritten(engine: TestEngine, url: string): Promise<boolean> {
+  if (engine.name === 'sqlite') return existsSync(`${url.slice('sqlite:'.length)}-journal`);
+  const client = await (await postgresServer()).connect(new URL(url).pathname.slice(1));
+  const { rows } = await client.query(
+    `select from pg_locks where relation = to_regclass('shard') and mode = 'AccessExclusiveLock' and granted`,
+  );
+  await client.end();
+  return rows.length > 0;
 }
 
 async function oldRows(engine: TestEngine, url: string): Promise<unknown[]> {
@@ -311,6 +334,7 @@ for (const engine of engines) {
     it('refuses bucket names that no cookie can carry, and says how to rename them', async () => {
       const rows: readonly LegacyRow[] = [
         ...SEED,
+        ...dummies('hub', "it's hub 3"),
         ['hub', "it's hub 3", 'carol'],
         ['h b', 'x', 'y'],
       ];
@@ -320,65 +344,114 @@ for (const engine of engines) {
         const { code, stdout, stderr } = await run(args, { env });
         assert.equal(code, 1);
         assert.equal(stdout, '');
-        assert.match(stderr, /UPDATE shard SET bucket = 'NEW' WHERE bucket = 'it''s hub 3';$/m);
-        assert.match(stderr, /UPDATE shard SET kind = 'NEW' WHERE kind = 'h b';$/m);
+        const mends = [...stderr.matchAll(/^ {2}(UPDATE .*);$/gm)].map(([, sql = '']) => sql);
+        assert.equal(mends.length, 2);
+        if (args.length > 1) continue;
+        assert.equal(await everything(engine, url), before);
+        for (const [i, sql] of mends.entries()) {
+          await execute(engine, url, sql.replaceAll('NEW', `new-${i}`));
+        }
       }
-      assert.equal(await everything(engine, url), before);
+      const done = await run(['adopt'], { env });
+      assert.equal(done.code, 0, done.stderr);
+      const { buckets } = await adopted(url);
+      assert.deepEqual(buckets, {
+        'hub/hub-0': 1,
+        'hub/hub-1': 1,
+        'hub/hub-2': 0,
+        'hub/new-1': 1,
+        'new-0/x': 1,
+      });
     });
 
     it('that fails late leaves the database as it was', async () => {
       const { url, env } = await legacy(engine);
-      // A table of that name makes the migration fail, when `shard` is gone already.
-      if (engine.name === 'sqlite') {
-        const connection = new Sqlite(url.slice('sqlite:'.length));
-        connection.exec('create table change (id integer)');
-        connection.close();
-      } else {
-        const client = new pg.Client({ connectionString: url });
-        await client.connect();
-        await client.query('create table change (id integer)');
-        await client.end();
-      }
-      const rows = await oldRows(engine, url);
+      // An index of that name makes the migration fail, when the old table is gone already.
+      await execute(engine, url, 'create table other (x integer)');
+      await execute(engine, url, 'create index shard_kind_bucket on other (x)');
       const before = await everything(engine, url);
       const { code, stdout, stderr } = await run(['adopt'], { env });
       assert.equal(code, 1);
       assert.equal(stdout, '');
-      assert.match(stderr, /change.*already exists/);
-      assert.deepEqual(await oldRows(engine, url), rows);
-      if (engine.name === 'postgres') assert.equal(await everything(engine, url), before);
+      assert.match(stderr, /shard_kind_bucket/);
+      assert.equal(await everything(engine, url), before);
     });
 
     it('killed in the middle leaves the database as it was, and can be run again', async () => {
       const users = Array.from({ length: 50_000 }, (_, i): LegacyRow => ['hub', 'hub-0', `u${i}`]);
       const { url, env } = await legacy(engine, [...dummies('hub', 'hub-0'), ...users]);
       const rows = await oldRows(engine, url);
-      for (let i = 0; i < 5; i++) {
-        const started = new Run(['adopt'], { env });
-        const timer = setTimeout(() => started.process.kill('SIGKILL'), 150 + 100 * i);
-        await started.ended;
-        clearTimeout(timer);
-        const now = await oldRows(engine, url);
-        if (now.length === rows.length) assert.deepEqual(now, rows);
-        else assert.equal(now.length, users.length); // it was done before the signal came
-      }
+      const started = new Run(['adopt'], { env });
+      await eventually('it holds the table', () => isBeingWritten(engine, url));
+      started.process.kill('SIGKILL');
+      assert.equal((await started.ended).stdout, '');
+      assert.deepEqual(await oldRows(engine, url), rows);
       await run(['adopt'], { env });
       assert.deepEqual((await adopted(url)).buckets, { 'hub/hub-0': users.length });
     });
 
+    it('twice at once is done once', async () => {
+      const { url, env } = await legacy(engine, ODD);
+      const both = await Promise.all([run(['adopt'], { env }), run(['adopt'], { env })]);
+      assert.deepEqual(
+        both.map(({ code, stderr }) => [code, stderr]),
+        [
+          [0, ''],
+          [0, ''],
+        ],
+      );
+      const said = both.map(({ stdout }) =>
+        stdout.replace(/^\S+ .* already.*|(adopted)[^]*/, '$1'),
+      );
+      assert.deepEqual(said.sort(), ['\n', 'adopted'].sort());
+      assert.equal((await adopted(url)).objects.length, 6);
+    });
+
+    it('refuses, with the name, what would be lost with the table, or is called like one of ours', async () => {
+      type Thing = readonly [sql: string[], name: RegExp];
+      const viewOnShard: Thing = [
+        ['create view report as select bucket from shard'],
+        /view report/,
+      ];
+      const things: readonly Thing[] = [
+        [
+          ['create table note (shard integer references shard (id) on delete cascade)'],
+          /foreign key of table note/,
+        ],
+        [['create table change (id integer)'], /table change/],
+        [
+          engine.name === 'sqlite'
+            ? ['create trigger audit after insert on shard begin select 1; end']
+            : [
+                'create function f() returns trigger language plpgsql as $$ begin return null; end $$',
+                'create trigger audit after insert on shard for each row execute function f()',
+              ],
+          /trigger audit/,
+        ],
+        ...(engine.name === 'postgres' ? [viewOnShard] : []),
+      ];
+      for (const [sql, name] of things) {
+        const { url, env } = await legacy(engine);
+        for (const statement of sql) await execute(engine, url, statement);
+        const before = await everything(engine, url);
+        for (const args of [['adopt', '--dry-run'], ['adopt']]) {
+          const { code, stdout, stderr } = await run(args, { env });
+          assert.equal(code, 1);
+          assert.equal(stdout, '');
+          assert.match(stderr, /^sharder: in the way are: .*\n$/);
+          assert.match(stderr, name);
+        }
+        assert.equal(await everything(engine, url), before);
+      }
+    });
+
     it('refuses a table `shard` that is not the Python sharder’s', async () => {
       const url = await engine.createDatabase();
-      const sql = 'create table shard (id integer primary key, name text, extra text)';
-      if (engine.name === 'sqlite') {
-        const connection = new Sqlite(url.slice('sqlite:'.length));
-        connection.exec(sql);
-        connection.close();
-      } else {
-        const client = new pg.Client({ connectionString: url });
-        await client.connect();
-        await client.query(sql);
-        await client.end();
-      }
+      await execute(
+        engine,
+        url,
+        'create table shard (id integer primary key, name text, extra text)',
+      );
       const { code, stderr } = await run(['adopt', url]);
       assert.equal(code, 1);
       assert.match(
@@ -476,10 +549,7 @@ describe('sharder adopt', () => {
     assert.equal(dry.code, 0);
     const { code, stderr } = await run(['adopt'], { env });
     assert.equal(code, 1);
-    assert.match(
-      stderr,
-      /^sharder: another program uses the table `shard`: stop the Python sharder/,
-    );
+    assert.match(stderr, /^sharder: another program uses the database: stop the Python sharder/);
     await client.query('commit');
     assert.equal((await run(['adopt'], { env })).code, 0);
     const ended = once(client, 'end');
@@ -487,18 +557,22 @@ describe('sharder adopt', () => {
     await ended;
   });
 
-  it('says which view is in the way', needsPostgres, async () => {
-    const [, postgres] = engines;
-    assert.ok(postgres);
-    const { url, env } = await legacy(postgres);
-    const client = await (await postgresServer()).connect(new URL(url).pathname.slice(1));
-    await client.query('create view report as select bucket from shard');
+  it('says so when the old service reads all the while', { timeout: 30_000 }, async () => {
+    const [sqlite] = engines;
+    assert.ok(sqlite);
+    const { url, env } = await legacy(sqlite);
+    // Not in WAL mode, in which SQLAlchemy leaves it, a reader keeps a writer from committing.
+    const reader = new Sqlite(url.slice('sqlite:'.length));
+    reader.exec('begin; select * from shard');
+    reader.prepare('select * from shard').all();
     const { code, stderr } = await run(['adopt'], { env });
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /^sharder: the table `shard` is used by others: drop them.*\n.*view report/,
+      /^sharder: another program uses the database: stop the Python sharder.*\n$/,
     );
-    await client.end();
+    reader.exec('commit');
+    assert.equal((await run(['adopt'], { env })).code, 0);
+    reader.close();
   });
 });

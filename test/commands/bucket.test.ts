@@ -127,7 +127,7 @@ for (const engine of engines) {
       const all = await run(['bucket', 'cordon', 'hub-1'], { env });
       assert.match(
         all.stderr,
-        /^note: no active bucket of kind hub has room: new objects are refu/,
+        /^note: then no active bucket of kind hub has room, and new objects are r/,
       );
       assert.deepEqual(
         [(await lastChange(database)).action, (await lastChange(database)).to_bucket],
@@ -138,6 +138,10 @@ for (const engine of engines) {
       assert.equal(back.stdout, 'uncordoned bucket hub-0 of kind hub\n');
       const row = (await database.knex('bucket').where({ name: 'hub-0' }).first()) as Bucket;
       assert.deepEqual([row.state, row.state_reason], ['active', null]);
+      await run(['bucket', 'cordon', 'hub-1', '--reason', 'old'], { env });
+      const same = await run(['bucket', 'cordon', 'hub-1'], { env });
+      assert.match(same.stdout, /is so already/);
+      assert.match((await run(['bucket', 'list'], { env })).stdout, /cordoned \(old\)/);
       const again = await run(['bucket', 'uncordon', 'hub-0'], { env });
       assert.match(again.stdout, /is so already: nothing was changed$/m);
     });

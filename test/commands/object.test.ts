@@ -101,7 +101,8 @@ for (const engine of engines) {
       assert.deepEqual(nobody, {
         code: 1,
         stdout: '',
-        stderr: 'sharder: there is no object "nobody" of any kind: nobody has asked for it yet\n',
+        stderr:
+          'sharder: there is no object "nobody" of any kind: it was never assigned, or was removed\n',
       });
       const home = await run(['object', 'find', 'a', '--kind=homedir'], { env });
       assert.match(home.stderr, /^sharder: there is no object "a" of kind homedir/);
@@ -191,7 +192,7 @@ for (const engine of engines) {
       await run(['bucket', 'uncordon', 'hub-1'], { env });
       await run(['bucket', 'set', 'hub-1', '--capacity', '1'], { env });
       const full = await run(['object', 'move', 'a', 'hub-1'], { env });
-      assert.match(full.stderr, /^sharder: bucket hub-1 of kind hub is full \(1 objects\)/);
+      assert.match(full.stderr, /^sharder: bucket hub-1 of kind hub is full \(1 of 1\)/);
       assert.deepEqual((await contents(database)).objects, before.objects);
       const forced = await run(['object', 'move', 'a', 'hub-1', '--force'], { env });
       assert.equal(forced.code, 0);

@@ -141,7 +141,10 @@ kinds: { hub: { buckets: [hub-0] } }
     const cwd = directoryWith('database: sqlite:sharder.yml');
     const { code, stderr } = await run(['migrate'], { cwd });
     assert.equal(code, 1);
-    assert.match(stderr, /^sharder: the database cannot be used \(SQLITE_NOTADB\)\n$/);
+    assert.match(
+      stderr,
+      /^sharder: the database cannot be used \(SQLITE_NOTADB\): the file is not a SQLite database\n$/,
+    );
     assert.equal(readFileSync(join(cwd, 'sharder.yml'), 'utf8'), 'database: sqlite:sharder.yml');
     assert.ok(!existsSync(join(cwd, 'sharder.yml-wal')));
   });
