@@ -28,17 +28,23 @@ export class Load {
   readonly counts = { replies: 0, answers: 0, stale: 0, fresh: 0 };
   readonly #connections: number;
   readonly #agent: Agent;
+  readonly #identify: (name: string) => Record<string, string>;
   #isStopped = false;
 
-  constructor(connections = 64) {
+  /** `identify`: the headers that say who asks; for the Sharder itself REMOTE_USER. */
+  constructor(
+    connections = 64,
+    identify: (name: string) => Record<string, string> = (name) => ({ REMOTE_USER: name }),
+  ) {
     this.#connections = connections;
+    this.#identify = identify;
     this.#agent = new Agent({ keepAlive: true, maxSockets: connections });
   }
 
   /** Asks once. Rejects when the connection breaks before the reply is complete. */
   ask(url: string, name: string): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const headers = { REMOTE_USER: name };
+      const headers = this.#identify(name);
       const request = get(`${url}/shard`, { agent: this.#agent, headers }, (response) => {
         const { statusCode: status = 0, headers } = response;
         const bucket = status === 200 ? String(headers['x-shard-bucket']) : '';

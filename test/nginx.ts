@@ -26,6 +26,16 @@ export const nginxPath: string | undefined = [...(process.env.PATH ?? '').split(
   .map((dir) => join(dir, 'nginx'))
   .find((file) => existsSync(file));
 
+const isMissing = nginxPath === undefined;
+if (isMissing && process.env.CI) {
+  throw new Error('nginx is not installed: run test/install-servers.sh');
+}
+
+/** For `describe` and `it`: where nginx is needed. */
+export const needsNginx = {
+  skip: isMissing && 'nginx is not installed: run test/install-servers.sh',
+} as const;
+
 export interface NginxOptions {
   /** The Sharders' ports. */
   readonly sharders: readonly number[];
@@ -35,6 +45,8 @@ export interface NginxOptions {
   readonly users?: Readonly<Record<string, string>>;
   /** The secret of signed cookies: turns the lines on that begin with #signed. */
   readonly secret?: string;
+  /** Default: a free one. */
+  readonly port?: number;
   /** Last changes to a file, by its name below nginx/. */
   readonly edit?: Readonly<Record<string, (text: string) => string>>;
 }
@@ -55,7 +67,7 @@ export class Nginx {
 
   /** Copies the files, sets in edge.conf what differs from site to site, and starts nginx. */
   static async start(options: NginxOptions): Promise<Nginx> {
-    const nginx = new Nginx(await freePort(), options.secret);
+    const nginx = new Nginx(options.port ?? (await freePort()), options.secret);
     try {
       nginx.#prepare(options);
       await nginx.#start();
@@ -94,17 +106,17 @@ export class Nginx {
 
   #prepare({ sharders, upstreams, users = {}, secret, edit = {} }: NginxOptions): void {
     chmodSync(this.dir, 0o755); // started by root, nginx's workers are somebody else
-    cpSync(SOURCE, this.dir, { recursive: true });
+    cpSync(SOURCE, this.dir, { recursive: true, filter: (file) => !file.endsWith('.ts') });
     mkdirSync(join(this.dir, 'tmp'));
     mkdirSync(join(this.dir, 'cache'));
     writeFileSync(this.upstreamsFile, upstreams);
     const passwords = Object.entries(users).map(([name, word]) => `${name}:{PLAIN}${word}\n`);
     writeFileSync(join(this.dir, 'users'), passwords.join(''));
-    const servers = sharders.map((port) => `server 127.0.0.1:${port};`).join('\n    ');
+    const servers = sharders.map((port) => `server 127.0.0.1:${port} max_fails=0;`).join('\n    ');
     for (const file of ['edge.conf', 'compatible.conf']) {
       this.#edit(file, (text) =>
         text
-          .replace('server 127.0.0.1:8888;', servers)
+          .replace(/server 127\.0\.0\.1:8888.*;/, servers)
           .replace('listen 127.0.0.1:8080;', `listen 127.0.0.1:${this.port};`),
       );
     }

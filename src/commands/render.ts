@@ -18,7 +18,7 @@ const TRY_AGAIN_AFTER_MS = 30_000;
 
 export interface RenderOptions extends Flags {
   readonly output?: string;
-  readonly certificates: string;
+  readonly certificates?: string;
   readonly watch?: boolean;
   readonly reload: string;
 }
@@ -36,8 +36,8 @@ export async function render(options: RenderOptions): Promise<void> {
   else await replaceFile(output, rendered.text);
 }
 
-async function renderOnce(database: Database, { certificates }: RenderOptions): Promise<Rendered> {
-  return renderNginx(await database.read((knex) => listBuckets(knex)), { certificates });
+async function renderOnce(database: Database, options: RenderOptions): Promise<Rendered> {
+  return renderNginx(await database.read((knex) => listBuckets(knex)), options);
 }
 
 // Until it is told to stop. While the database is down, or what is there now cannot be used, nginx

@@ -12,8 +12,11 @@ export interface Rendered {
 
 export interface NginxOptions {
   /** Where nginx finds the authorities that it believes, for buckets with https. */
-  readonly certificates: string;
+  readonly certificates?: string;
 }
+
+/** Where Debian and most others keep them. */
+export const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 
 interface Target {
   readonly key: string;
@@ -26,7 +29,7 @@ interface Target {
 /** A file for nginx's block `http`. Buckets without a URL are not in it. */
 export function renderNginx(
   buckets: readonly Pick<Bucket, 'kind' | 'name' | 'url'>[],
-  { certificates }: NginxOptions,
+  { certificates = CERTIFICATES }: NginxOptions = {},
 ): Rendered {
   const targets: Target[] = [];
   const leftOut: string[] = [];
@@ -40,6 +43,14 @@ export function renderNginx(
       );
     }
   }
+  // A map of strings takes capital letters for small ones: of a bucket without a URL too, it must not
+  // be taken for another.
+  const counts = new Map<string, number>();
+  for (const { kind, name } of buckets) {
+    const key = `${kind}/${name}`.toLowerCase();
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const isAlone = (key: string): boolean => counts.get(key.toLowerCase()) === 1;
   const isEncrypted = targets.some(({ base }) => base.startsWith('https:'));
   const text = [
     '# Written by `sharder render nginx` from the table of buckets; changes by hand are lost.\n',
@@ -47,8 +58,8 @@ export function renderNginx(
       ({ upstream, server }) =>
         `upstream ${upstream} {\n    server ${server};\n    keepalive 32;\n}\n`,
     ),
-    map('$sharder_base', targets, ({ base }) => base),
-    map('$sharder_host', targets, ({ host }) => host),
+    map('$sharder_base', targets, ({ base }) => base, isAlone),
+    map('$sharder_host', targets, ({ host }) => host, isAlone),
     isEncrypted ? `proxy_ssl_verify on;\nproxy_ssl_trusted_certificate ${certificates};\n` : '',
   ];
   return { text: text.filter((part) => part !== '').join('\n'), leftOut };
@@ -80,15 +91,14 @@ function encode(name: string): string {
   );
 }
 
-function map(variable: string, targets: readonly Target[], value: (target: Target) => string) {
-  const counts = new Map<string, number>();
-  for (const { key } of targets) {
-    counts.set(key.toLowerCase(), (counts.get(key.toLowerCase()) ?? 0) + 1);
-  }
+function map(
+  variable: string,
+  targets: readonly Target[],
+  value: (target: Target) => string,
+  isAlone: (key: string) => boolean,
+): string {
   const lines = targets.map((target) => {
-    // A map of strings takes capital letters for small ones; where that is not enough, a pattern.
-    const isAlone = counts.get(target.key.toLowerCase()) === 1;
-    const source = isAlone ? target.key : `~^${escapePattern(target.key)}$`;
+    const source = isAlone(target.key) ? target.key : `~^${escapePattern(target.key)}$`;
     return `    "${source}" "${value(target)}";\n`;
   });
   return `map "$sharder_kind/$sharder_bucket" ${variable} {\n    default "";\n${lines.join('')}}\n`;

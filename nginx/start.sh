@@ -1,0 +1,49 @@
+#!/bin/sh
+# In a container: the map of upstreams from the database, nginx, and a watch that has nginx read the map
+# again when it changes. All that is written is below $EDGE_DIR. It takes from the environment:
+#   DATABASE_URL           the database, as the Sharders have it
+#   SHARDERS               where they are: sharder-1:8888 sharder-2:8888
+#   EDGE_LISTEN            where to listen; default: 8080
+#   SHARDER_COOKIE_SECRET  theirs, if they have one: then signed cookies are believed
+set -eu
+
+here=$(dirname "$(readlink -f "$0")")
+dir=${EDGE_DIR:-/var/lib/sharder-edge}
+
+if [ ! -s "$here/users" ]; then
+  echo "$here/users is missing: make it with \`htpasswd -B -c nginx/users NAME\`" >&2
+  exit 1
+fi
+
+mkdir -p "$dir/conf" "$dir/tmp" "$dir/cache"
+cp -R "$here/." "$dir/conf"
+map=$dir/conf/upstreams.conf
+
+# The values of edge.conf.
+servers=
+for sharder in ${SHARDERS:-127.0.0.1:8888}; do servers="$servers server $sharder max_fails=0;"; done
+signed='#signed none'
+[ -z "${SHARDER_COOKIE_SECRET:-}" ] || signed='#signed '
+sed -i \
+  -e "s|^ *server 127.0.0.1:8888 .*|    $servers|" \
+  -e "s|listen 127.0.0.1:8080;|listen ${EDGE_LISTEN:-8080};|" \
+  -e "s|$signed||" "$dir/conf/edge.conf" "$dir/conf/nginx.conf"
+[ "$signed" != '#signed ' ] || sed -i '/sharder\/asked.conf/d' "$dir/conf/edge.conf"
+
+nginx() {
+  PATH=$PATH:/usr/sbin command nginx -p "$dir" -c "$dir/conf/nginx.conf" -e stderr "$@"
+}
+
+# The Sharders make the schema; until they have, there is nothing to read.
+until sharder render nginx --output "$map"; do sleep 1; done
+
+nginx &
+server=$!
+sharder render nginx --output "$map" --watch \
+  --reload "PATH=$PATH:/usr/sbin nginx -p '$dir' -c '$dir/conf/nginx.conf' -e stderr -t -q && kill -HUP $server" &
+watch=$!
+trap 'kill -QUIT "$server"; kill "$watch"' TERM INT
+
+# Ends when nginx does, and not before its last answers.
+while kill -0 "$server" 2>/dev/null; do wait "$server" || true; done
+kill "$watch" 2>/dev/null || true
