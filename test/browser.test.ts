@@ -1,12 +1,18 @@
 // A real browser gets the page and keeps the cookie, out of the reach of scripts.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type BrowserContext } from 'playwright-core';
 import { hubs } from './engines.js';
 import { start, type Running } from './http/start.js';
+import { needsNginx } from './nginx.js';
+import { freePort } from './postgres.js';
 
 const executablePath = (process.env.PATH ?? '')
   .split(':')
@@ -92,5 +98,43 @@ describe('in a browser', options, () => {
     assert.equal(page.url(), `${target.url}/healthz?x=1`);
     assert.equal(response?.status(), 200);
     assert.match(await page.content(), /ok/);
+  });
+
+  it('two who log in at `npm run edge` see two hubs at one address', needsNginx, async () => {
+    const port = await freePort();
+    const edge = spawn('npm', ['run', '--silent', 'edge'], {
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      env: { ...process.env, PORT: String(port) },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true, // npm and what it runs are ended together
+    });
+    const exited = once(edge, 'exit');
+    const [line] = (await once(createInterface({ input: edge.stdout }), 'line')) as [string];
+    const url = `http://127.0.0.1:${port}`;
+    assert.ok(line.startsWith(`The edge listens on ${url}.`), line);
+    try {
+      for (const [username, hub] of [
+        ['iana', 'hub-0'],
+        ['brian', 'hub-1'],
+        ['iana', 'hub-0'],
+      ] as const) {
+        const context = await browser.newContext({
+          httpCredentials: { username, password: username },
+        });
+        const page = await context.newPage();
+        await page.goto(`${url}/lab/tree?reset`);
+        assert.equal(page.url(), `${url}/lab/tree?reset`);
+        assert.equal(await page.title(), hub);
+        assert.match(await page.content(), new RegExp(`Hello, ${username}\\.`));
+        assert.equal((await context.cookies())[0]?.value, hub);
+        await context.close();
+      }
+      const stranger = await browser.newContext();
+      const response = await (await stranger.newPage()).goto(url);
+      assert.equal(response?.status(), 401);
+    } finally {
+      process.kill(-(edge.pid ?? 0), 'SIGTERM');
+    }
+    await exited;
   });
 });
