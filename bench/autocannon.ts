@@ -1,6 +1,7 @@
 // The load where wrk is not installed; a process of its own. Arguments: URL, connections, and which
 // names, as for names.lua. Ends at SIGINT and prints the same.
 
+import { readFileSync } from 'node:fs';
 import autocannon, { type Result } from 'autocannon';
 
 const [url = '', connections = '1', how = '', number = '1'] = process.argv.slice(2);
@@ -11,6 +12,15 @@ const hex = (): string =>
   Math.floor(Math.random() * 2 ** 32)
     .toString(16)
     .padStart(8, '0');
+
+const lines = how === 'file' ? readFileSync(number, 'utf8').trimEnd().split('\n') : [];
+
+function headers(): Record<string, string> {
+  if (how !== 'file') return { REMOTE_USER: name() };
+  const line = lines[Math.floor(Math.random() * lines.length)] ?? '';
+  const [authorization = '', cookie = ''] = line.split('\t');
+  return { Authorization: authorization, Cookie: cookie };
+}
 
 function name(): string {
   if (how === 'ordered') return pad(Number(number) + issued - 1);
@@ -29,7 +39,7 @@ const instance = autocannon(
         setupRequest(request) {
           issued++;
           if (issued === 300) process.stderr.write('started\n');
-          return { ...request, headers: { REMOTE_USER: name() } };
+          return { ...request, headers: headers() };
         },
       },
     ],

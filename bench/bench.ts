@@ -18,10 +18,11 @@ import { SECTIONS } from './sections.js';
 import { Server } from './server.js';
 import { Table, Tables } from './tables.js';
 
-const USAGE = `npm run bench -- [options]
+const USAGE = `npm run bench -- [options] [SECTION …]
   --quick         within two minutes and on smaller tables: for a look, not for the record
   --full          with 10,000,000 objects too
-  --only SECTION  ${[...SECTIONS.keys()].join(', ')}; may be given more than once
+  --only SECTION  ${[...SECTIONS.keys()].join(', ')}; may be given more than once,
+                  and without --only
   --write         write bench/RESULTS.md after --quick or --only too
 `;
 
@@ -55,7 +56,8 @@ interface Arguments {
 
 function readArguments(): Arguments | 'help' {
   const isFlag = { type: 'boolean', default: false } as const;
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       quick: isFlag,
       full: isFlag,
@@ -64,11 +66,12 @@ function readArguments(): Arguments | 'help' {
       only: { type: 'string', multiple: true, default: [] },
     },
   });
-  const { quick, full, write, help, only } = values;
+  const { quick, full, write, help } = values;
+  const only = [...values.only, ...positionals];
   if (help) return 'help';
   if (quick && full) throw new Error('--quick and --full exclude each other');
   const unknown = only.find((name) => !SECTIONS.has(name));
-  if (unknown !== undefined) throw new Error(`--only ${unknown}: there is no such section`);
+  if (unknown !== undefined) throw new Error(`${unknown}: there is no such section`);
   return {
     settings: quick ? QUICK : full ? FULL : DEFAULT,
     sections: [...SECTIONS.keys()].filter((name) => only.length === 0 || only.includes(name)),
@@ -152,8 +155,16 @@ target is judged on it, else ${settings.runs.reported}), each run just after one
 timer of 1 ms, and the resident memory of the server are the highest of all runs.`);
 
   const others = await startOthers(engines[0], cores);
-  const bench: Bench = { settings, cores, hasWrk, engines, tables: new Tables(), ...others };
-  const figures: Figures = { rates: [], growths: [], starts: [], commands: [] };
+  const bench: Bench = {
+    settings,
+    cores,
+    hasWrk,
+    engines,
+    tables: new Tables(),
+    ...others,
+    onEnd: (cleanup) => cleanups.push(cleanup),
+  };
+  const figures: Figures = { rates: [], growths: [], edges: [], starts: [], commands: [] };
   for (const name of sections) await SECTIONS.get(name)?.(bench, paper, figures);
 
   const targets = targetRows(figures);

@@ -12,7 +12,9 @@ export type Names =
   /** Sixteen hexadecimal digits, each once. */
   | { readonly how: 'random' }
   /** Drawn at random from the first `count` of those in order. */
-  | { readonly how: 'known'; readonly count: number };
+  | { readonly how: 'known'; readonly count: number }
+  /** Drawn at random from a file: for each user a line, `Authorization`, a tab and `Cookie`. */
+  | { readonly how: 'file'; readonly file: string };
 
 export interface Load {
   readonly url: string;
@@ -45,7 +47,7 @@ export async function putLoad(
   { url, connections, names }: Load,
   until: () => Promise<unknown>,
 ): Promise<LoadResult> {
-  const which = [names.how, String(numberOf(names))];
+  const which = [names.how, argumentOf(names)];
   const [command, args] = hasWrk
     ? [
         'wrk',
@@ -76,8 +78,9 @@ export async function putLoad(
   return result;
 }
 
-function numberOf(names: Names): number {
-  if (names.how === 'ordered') return names.first;
-  if (names.how === 'known') return names.count;
-  return Math.floor(Math.random() * 2 ** 31);
+function argumentOf(names: Names): string {
+  if (names.how === 'ordered') return String(names.first);
+  if (names.how === 'known') return String(names.count);
+  if (names.how === 'file') return names.file;
+  return String(Math.floor(Math.random() * 2 ** 31));
 }

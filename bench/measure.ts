@@ -30,10 +30,12 @@ export interface Bench {
   readonly settings: Settings;
   readonly cores: Cores;
   readonly hasWrk: boolean;
-  readonly engines: readonly Engine[];
+  readonly engines: readonly [Engine, ...Engine[]];
   readonly tables: Tables;
   readonly bare: Server;
   readonly express: Server;
+  /** What is to be done when the bench ends, at Ctrl-C too. */
+  readonly onEnd: (cleanup: () => unknown) => void;
 }
 
 /** One run, and the run of the bare server just before it. */

@@ -2,6 +2,7 @@
 --   ordered FIRST   user-00000001 and so on, each once
 --   random SEED     sixteen hexadecimal digits, each once
 --   known COUNT     drawn from the first COUNT of those in order
+--   file FILE       drawn from its lines: in place of the name, Authorization, a tab and Cookie
 -- It says on stderr that the first answers are there, and prints a line of JSON at the end. load.ts
 -- reads both; autocannon.ts does the same.
 
@@ -14,7 +15,8 @@ end
 function init(args)
   local how, number = args[1], tonumber(args[2])
   local format, random = string.format, math.random
-  local head = 'GET ' .. wrk.path .. ' HTTP/1.1\r\nHost: ' .. wrk.host .. '\r\nREMOTE_USER: '
+  local line = 'GET ' .. wrk.path .. ' HTTP/1.1\r\nHost: ' .. wrk.host .. '\r\n'
+  local head = line .. 'REMOTE_USER: '
   issued = 0 -- a global, for `done` to read
 
   local name
@@ -25,6 +27,15 @@ function init(args)
     name = function() return format('%08x%08x', random(0, 0xffffffff), random(0, 0xffffffff)) end
   else
     name = function() return format('user-%08d', random(number)) end
+  end
+
+  if how == 'file' then
+    head = line
+    local all = {}
+    for authorization, cookie in io.open(args[2]):read('*a'):gmatch('([^\t]+)\t([^\n]+)\n') do
+      all[#all + 1] = 'Authorization: ' .. authorization .. '\r\nCookie: ' .. cookie
+    end
+    name = function() return all[random(#all)] end
   end
 
   request = function()

@@ -1,6 +1,7 @@
 // Figures as people read them: Markdown tables, and the targets against what was measured.
 
 import type { CommandRun } from './commands.js';
+import type { EdgeRun } from './edge.js';
 import type { Growth, Run } from './measure.js';
 
 /** A line of the table of rates. */
@@ -17,6 +18,12 @@ export interface GrowthFigure {
   readonly engine: string;
   readonly objects: number;
   readonly runs: readonly Growth[];
+}
+
+export interface EdgeFigure {
+  readonly what: string;
+  readonly connections: number;
+  readonly runs: readonly EdgeRun[];
 }
 
 export interface StartFigure {
@@ -36,6 +43,7 @@ export interface CommandFigure {
 export interface Figures {
   readonly rates: Figure[];
   readonly growths: GrowthFigure[];
+  readonly edges: EdgeFigure[];
   readonly starts: StartFigure[];
   readonly commands: CommandFigure[];
 }
@@ -43,6 +51,8 @@ export interface Figures {
 /** What the figures are called that a target is judged on. */
 export const KNOWN = 'known user';
 export const NEW = 'new user, names in order';
+export const EDGE_CACHED = 'with cached answers';
+export const EDGE_SIGNED = 'with signed cookies';
 export const HELP = 'sharder --help';
 
 export function median(values: readonly number[]): number {
@@ -60,6 +70,8 @@ function ratio({ runs }: Figure): number {
 function lastToFirst({ runs }: GrowthFigure): number {
   return median(runs.map(({ tenths }) => (tenths.at(-1) ?? NaN) / (tenths[0] ?? NaN)));
 }
+
+const toPlain = ({ rate, plainRate }: EdgeRun): number => rate / plainRate;
 
 const whole = (n: number): string => Math.round(n).toLocaleString('en');
 const fixed = (n: number, digits = 2): string => n.toFixed(digits);
@@ -125,6 +137,33 @@ export function growthRow(figure: GrowthFigure): string[] {
   ];
 }
 
+export const EDGE_HEADINGS = [
+  'through nginx',
+  'connections',
+  'requests/s',
+  'plain',
+  '× plain',
+  'lowest … highest',
+  'p50 ms',
+  'p99 ms',
+  'Sharder asked, per request',
+] as const;
+
+export function edgeRow({ what, connections, runs }: EdgeFigure): string[] {
+  const ratios = runs.map(toPlain);
+  return [
+    what,
+    whole(connections),
+    whole(median(runs.map(({ rate }) => rate))),
+    whole(median(runs.map(({ plainRate }) => plainRate))),
+    fixed(median(ratios)),
+    `${fixed(Math.min(...ratios))} … ${fixed(Math.max(...ratios))}`,
+    fixed(median(runs.map(({ p50Ms }) => p50Ms)), 1),
+    fixed(median(runs.map(({ p99Ms }) => p99Ms)), 1),
+    fixed(median(runs.map(({ asked }) => asked)), 4),
+  ];
+}
+
 export const START_HEADINGS = ['engine', 'objects', 'seconds', 'slowest'] as const;
 
 export function startRow({ engine, objects, seconds }: StartFigure): string[] {
@@ -142,7 +181,7 @@ export function commandRow({ what, engine, runs }: CommandFigure): string[] {
 export const TARGET_HEADINGS = ['what', 'measured', 'target', ''] as const;
 
 /** A row for each target that these figures tell something of. */
-export function targetRows({ rates, growths, starts, commands }: Figures): string[][] {
+export function targetRows({ rates, growths, edges, starts, commands }: Figures): string[][] {
   const measured = rates.filter(({ objects }) => objects !== undefined);
   const sizes = measured.map(({ objects = 0 }) => objects);
   const [small, large] = [Math.min(...sizes), Math.max(...sizes)];
@@ -172,6 +211,10 @@ export function targetRows({ rates, growths, starts, commands }: Figures): strin
       ...measured.filter(({ objects }) => objects === large).map(({ runs }) => megabytes(runs)),
     );
     rows.push(atMost(`memory at ${whole(large)} objects`, most, 200, 'MB', 0));
+  }
+  for (const { what, runs } of edges) {
+    if (what !== EDGE_CACHED && what !== EDGE_SIGNED) continue;
+    rows.push(atLeast(`through nginx ${what}, against plain`, median(runs.map(toPlain)), 0.8));
   }
   for (const { engine, objects, seconds } of starts) {
     const what = `start to first answer, ${engine}, ${whole(objects)} objects`;

@@ -1,6 +1,8 @@
 // The sections of the report: which figures each measures, and what a reader must know of them.
 
+import { nginxPath } from '../test/nginx.js';
 import { runAdopt, runCommand, type CommandRun } from './commands.js';
+import { EDGE_USERS, measureWay, WAYS, withEdge } from './edge.js';
 import type { Engine } from './engines.js';
 import {
   measureGrowth,
@@ -16,6 +18,10 @@ import type { Paper } from './paper.js';
 import {
   COMMAND_HEADINGS,
   commandRow,
+  EDGE_CACHED,
+  EDGE_HEADINGS,
+  EDGE_SIGNED,
+  edgeRow,
   GROWTH_HEADINGS,
   growthRow,
   HELP,
@@ -149,6 +155,39 @@ objects of another kind before, else the last tenth would look good beside a slo
   await paper.addTable(GROWTH_HEADINGS, figures.growths.map(growthRow));
 };
 
+const edge: Section = async (bench, paper, figures) => {
+  const [connections] = CONNECTIONS;
+  if (nginxPath === undefined) {
+    await paper.add(`## The edge
+nginx is not installed, and left out.`);
+    return;
+  }
+  await paper.add(`## The edge
+Requests through nginx with the files of nginx/, for ${EDGE_USERS} users in five buckets, each request
+with a password and the cookie that the Sharder issued. Plain is the same nginx that finds no bucket
+and has one upstream; each run is taken just after one of plain, which against itself shows the noise.
+One process of nginx is measured, on the servers' core. The load, the Sharder and another nginx, which
+answers for all buckets, share the load's core: where each request asks the Sharder, that core may be
+what limits. Names are drawn at random, so that a user's answer is used often before it is too old.`);
+  const ways = [
+    ['plain', WAYS.plain],
+    ['asking each time (auth_request, no cache)', WAYS.uncached],
+    [EDGE_CACHED, WAYS.cached],
+    [EDGE_SIGNED, WAYS.signed],
+  ] as const;
+  await paper.measure('the edge', () =>
+    withEdge(bench, async (edge) => {
+      for (const [what, way] of ways) {
+        const runs = await paper.measure(`through nginx, ${what}`, () =>
+          measureWay(bench, edge, way, connections),
+        );
+        if (runs) figures.edges.push({ what, connections, runs });
+      }
+    }),
+  );
+  await paper.addTable(EDGE_HEADINGS, figures.edges.map(edgeRow));
+};
+
 const start: Section = async (bench, paper, figures) => {
   await paper.add(`## Start
 Seconds from the start of the process to its first answer, for a user who is in the table.`);
@@ -200,5 +239,6 @@ export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['known', known],
   ['new', fresh],
   ['growth', growth],
+  ['edge', edge],
   ['commands', commands],
 ]);

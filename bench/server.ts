@@ -24,21 +24,34 @@ export class Server {
   readonly #process: ChildProcess;
   #log = '';
 
-  private constructor(core: Core, args: readonly string[], database?: string) {
+  private constructor(core: Core, args: readonly string[], database?: string, secret?: string) {
     // What the environment says to a service must not change what is measured.
     const env = Object.entries(process.env).filter(([name]) => !name.startsWith('SHARDER_'));
     this.#process = startProcess(core, process.execPath, args, {
-      env: { ...Object.fromEntries(env), DATABASE_URL: database },
+      env: {
+        ...Object.fromEntries(env),
+        DATABASE_URL: database,
+        SHARDER_COOKIE_SECRET: secret,
+      },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
   }
 
   /** The built service with the sample settings; resolves when it listens. */
-  static service(core: Core, database: string, { isProbed = true } = {}): Promise<Server> {
+  static service(
+    core: Core,
+    database: string,
+    { isProbed = true, secret }: { isProbed?: boolean; secret?: string } = {},
+  ): Promise<Server> {
     const serve = [path('../dist/cli.js'), 'serve', '--listen', '127.0.0.1:0'];
     const settings = ['--config-file', path('../sharder.yml')];
-    return Server.#start(core, [...(isProbed ? PROBE : []), ...serve, ...settings], database);
+    return Server.#start(
+      core,
+      [...(isProbed ? PROBE : []), ...serve, ...settings],
+      database,
+      secret,
+    );
   }
 
   /** A server to compare with, which sends that reply. */
@@ -47,8 +60,13 @@ export class Server {
     return Server.#start(core, [...PROBE, ...args]);
   }
 
-  static async #start(core: Core, args: readonly string[], database?: string): Promise<Server> {
-    const server = new Server(core, args, database);
+  static async #start(
+    core: Core,
+    args: readonly string[],
+    database?: string,
+    secret?: string,
+  ): Promise<Server> {
+    const server = new Server(core, args, database, secret);
     const { stdout } = server.#process;
     if (!stdout) throw new Error('no stdout');
     const line = once(createInterface({ input: stdout }), 'line') as Promise<[string]>;

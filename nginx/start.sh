@@ -30,17 +30,14 @@ sed -i \
   -e "s|$signed||" "$dir/conf/edge.conf" "$dir/conf/nginx.conf"
 [ "$signed" != '#signed ' ] || sed -i '/sharder\/asked.conf/d' "$dir/conf/edge.conf"
 
-nginx() {
-  PATH=$PATH:/usr/sbin command nginx -p "$dir" -c "$dir/conf/nginx.conf" -e stderr "$@"
-}
-
 # The Sharders make the schema; until they have, there is nothing to read.
 until sharder render nginx --output "$map"; do sleep 1; done
 
-nginx &
+PATH=$PATH:/usr/sbin # Debian's nginx
+nginx -p "$dir" -c "$dir/conf/nginx.conf" -e stderr &
 server=$!
 sharder render nginx --output "$map" --watch \
-  --reload "PATH=$PATH:/usr/sbin nginx -p '$dir' -c '$dir/conf/nginx.conf' -e stderr -t -q && kill -HUP $server" &
+  --reload "nginx -p '$dir' -c '$dir/conf/nginx.conf' -e stderr -t -q && kill -HUP $server" &
 watch=$!
 trap 'kill -QUIT "$server"; kill "$watch"' TERM INT
 

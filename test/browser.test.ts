@@ -109,7 +109,9 @@ describe('in a browser', options, () => {
       detached: true, // npm and what it runs are ended together
     });
     const exited = once(edge, 'exit');
-    const [line] = (await once(createInterface({ input: edge.stdout }), 'line')) as [string];
+    const ended = exited.then(() => ['it ended before it listened']);
+    const lines = createInterface({ input: edge.stdout });
+    const [line] = (await Promise.race([once(lines, 'line'), ended])) as [string];
     const url = `http://127.0.0.1:${port}`;
     assert.ok(line.startsWith(`The edge listens on ${url}.`), line);
     try {

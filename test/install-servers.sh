@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need beside npm's packages: PostgreSQL, nginx and Chromium, from Debian's
-# packages. Does nothing when they are there already, and starts no service: the tests start servers
-# of their own.
+# Installs what the tests need beside npm's packages: PostgreSQL, nginx with its scripts (njs), Chromium,
+# Compose and systemd's tools, from Debian's packages. Does nothing when they are there already, and
+# starts no service: the tests start servers of their own.
 set -eu
 
 have() {
@@ -11,9 +11,13 @@ have() {
 missing=
 have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 have nginx || missing="$missing nginx"
+[ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || missing="$missing libnginx-mod-http-js"
 have chromium || missing="$missing chromium"
+# Only `config` is asked of it, which needs no engine.
+docker compose version >/dev/null 2>&1 || have docker-compose || missing="$missing docker-compose"
+have systemd-analyze || missing="$missing systemd"
 if [ -z "$missing" ]; then
-  echo 'PostgreSQL, nginx and Chromium are there already'
+  echo 'PostgreSQL, nginx, Chromium, Compose and systemd-analyze are there already'
   exit 0
 fi
 

@@ -23,6 +23,7 @@ const SOURCE = fileURLToPath(new URL('../nginx', import.meta.url));
 
 /** Where nginx is, or undefined. Debian keeps it out of a user's PATH. */
 export const nginxPath: string | undefined = [...(process.env.PATH ?? '').split(':'), '/usr/sbin']
+  .filter((dir) => dir !== '')
   .map((dir) => join(dir, 'nginx'))
   .find((file) => existsSync(file));
 
@@ -143,7 +144,8 @@ export class Nginx {
     this.#process = child;
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.log += text));
     while (!(await this.#listens())) {
-      if (child.exitCode !== null) throw new Error(`nginx ended: ${this.log}`);
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error(`nginx ended: ${this.log}`);
       await sleep(10); // it has no other way to say so
     }
   }

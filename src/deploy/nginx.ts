@@ -18,6 +18,9 @@ export interface NginxOptions {
 /** Where Debian and most others keep them. */
 export const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 
+// So much fits into nginx's default map_hash_bucket_size, 64 bytes.
+const MAX_STRING_LENGTH = 46;
+
 interface Target {
   readonly key: string;
   readonly upstream: string;
@@ -43,14 +46,15 @@ export function renderNginx(
       );
     }
   }
-  // A map of strings takes capital letters for small ones: of a bucket without a URL too, it must not
-  // be taken for another.
+  // A map of strings has no room for a long one, and takes capital letters for small ones: a bucket
+  // without a URL too must not be taken for another.
   const counts = new Map<string, number>();
   for (const { kind, name } of buckets) {
     const key = `${kind}/${name}`.toLowerCase();
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
-  const isAlone = (key: string): boolean => counts.get(key.toLowerCase()) === 1;
+  const isPlain = (key: string): boolean =>
+    key.length <= MAX_STRING_LENGTH && counts.get(key.toLowerCase()) === 1;
   const isEncrypted = targets.some(({ base }) => base.startsWith('https:'));
   const text = [
     '# Written by `sharder render nginx` from the table of buckets; changes by hand are lost.\n',
@@ -58,8 +62,8 @@ export function renderNginx(
       ({ upstream, server }) =>
         `upstream ${upstream} {\n    server ${server};\n    keepalive 32;\n}\n`,
     ),
-    map('$sharder_base', targets, ({ base }) => base, isAlone),
-    map('$sharder_host', targets, ({ host }) => host, isAlone),
+    map('$sharder_base', targets, ({ base }) => base, isPlain),
+    map('$sharder_host', targets, ({ host }) => host, isPlain),
     isEncrypted ? `proxy_ssl_verify on;\nproxy_ssl_trusted_certificate ${certificates};\n` : '',
   ];
   return { text: text.filter((part) => part !== '').join('\n'), leftOut };
@@ -95,10 +99,10 @@ function map(
   variable: string,
   targets: readonly Target[],
   value: (target: Target) => string,
-  isAlone: (key: string) => boolean,
+  isPlain: (key: string) => boolean,
 ): string {
   const lines = targets.map((target) => {
-    const source = isAlone(target.key) ? target.key : `~^${escapePattern(target.key)}$`;
+    const source = isPlain(target.key) ? target.key : `~^${escapePattern(target.key)}$`;
     return `    "${source}" "${value(target)}";\n`;
   });
   return `map "$sharder_kind/$sharder_bucket" ${variable} {\n    default "";\n${lines.join('')}}\n`;

@@ -206,6 +206,9 @@ function checkWhole(what: string, value: number, min: number, max: number): void
 // A name or an address, and nothing that a proxy's configuration would take for more.
 const HOST = /^([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])$/;
 
+// nginx does not take much longer words.
+const MAX_URL_LENGTH = 1_024;
+
 /** A bucket's URL as it is stored. Throws `bad_request` for what no redirect should lead to. */
 export function checkUrl(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
@@ -215,11 +218,14 @@ export function checkUrl(url: string): string {
     parsed.username !== '' ||
     parsed.password !== '' ||
     !HOST.test(parsed.hostname) ||
+    parsed.hostname === 'unix' || // to nginx, a file
+    parsed.port === '0' ||
+    parsed.href.length > MAX_URL_LENGTH ||
     /[?#]/.test(parsed.href)
   ) {
     throw new SharderError(
       'bad_request',
-      `${JSON.stringify(url)} is not a URL for a bucket: http:// or https://, a host, perhaps a port and a path, no password, query or fragment`,
+      `${JSON.stringify(url)} is not a URL for a bucket: http:// or https://, a host, perhaps a port and a path, no password, query or fragment, at most ${MAX_URL_LENGTH} characters`,
     );
   }
   return parsed.href.replace(/\/+$/, '');

@@ -34,8 +34,9 @@ export class Wire {
     }
   }
 
-  static async connect(port: number): Promise<Wire> {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  /** `from`: the address that the server sees. */
+  static async connect(port: number, from = '127.0.0.1'): Promise<Wire> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from, noDelay: true });
     await once(socket, 'connect');
     return new Wire(socket);
   }
@@ -127,8 +128,9 @@ const LAST_CHUNK = '0\r\n\r\n';
 export async function exchange(
   port: number,
   data: string | Uint8Array,
+  from?: string,
 ): Promise<WireResponse | undefined> {
-  const wire = await Wire.connect(port);
+  const wire = await Wire.connect(port, from);
   wire.send(data);
   try {
     return await wire.next();
