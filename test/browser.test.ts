@@ -1,44 +1,18 @@
 // A real browser gets the page and keeps the cookie, out of the reach of scripts.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { chromium, type Browser, type BrowserContext } from 'playwright-core';
+import type { Browser, BrowserContext } from 'playwright-core';
+import { launchChromium, needsChromium } from './chromium.js';
 import { hubs } from './engines.js';
+import { Example } from './examples.js';
 import { start, type Running } from './http/start.js';
 import { needsNginx } from './nginx.js';
-import { freePort } from './postgres.js';
 
-const executablePath = (process.env.PATH ?? '')
-  .split(':')
-  .concat('/usr/bin', '/snap/bin')
-  .flatMap((dir) =>
-    ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(dir, name)),
-  )
-  .find((path) => existsSync(path));
-
-if (executablePath === undefined && process.env.CI) {
-  throw new Error('Chromium is not installed: apt-get install chromium');
-}
-const options = {
-  skip: executablePath === undefined && 'Chromium is not installed: apt-get install chromium',
-};
-
-describe('in a browser', options, () => {
+describe('in a browser', needsChromium, () => {
   let browser: Browser;
   before(async () => {
-    browser = await chromium.launch({
-      executablePath: executablePath ?? '',
-      args: [
-        ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-        ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-      ],
-    });
+    browser = await launchChromium();
   });
   after(() => browser.close());
 
@@ -101,19 +75,9 @@ describe('in a browser', options, () => {
   });
 
   it('two who log in at `npm run edge` see two hubs at one address', needsNginx, async () => {
-    const port = await freePort();
-    const edge = spawn('npm', ['run', '--silent', 'edge'], {
-      cwd: fileURLToPath(new URL('..', import.meta.url)),
-      env: { ...process.env, PORT: String(port) },
-      stdio: ['ignore', 'pipe', 'inherit'],
-      detached: true, // npm and what it runs are ended together
-    });
-    const exited = once(edge, 'exit');
-    const ended = exited.then(() => ['it ended before it listened']);
-    const lines = createInterface({ input: edge.stdout });
-    const [line] = (await Promise.race([once(lines, 'line'), ended])) as [string];
-    const url = `http://127.0.0.1:${port}`;
-    assert.ok(line.startsWith(`The edge listens on ${url}.`), line);
+    const edge = await Example.start('edge');
+    const { url } = edge;
+    assert.ok(edge.line.startsWith(`The edge listens on ${url}.`), edge.line);
     try {
       for (const [username, hub] of [
         ['iana', 'hub-0'],
@@ -133,8 +97,7 @@ describe('in a browser', options, () => {
       }
       assert.equal((await fetch(url)).status, 401);
     } finally {
-      process.kill(-(edge.pid ?? 0), 'SIGTERM');
+      await edge.stop();
     }
-    await exited;
   });
 });

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need beside npm's packages: PostgreSQL, nginx with its scripts (njs), Chromium,
-# Compose and systemd's tools, from Debian's packages. Does nothing when they are there already, and
+# Installs what the tests need beside npm's packages: PostgreSQL, nginx with its scripts (njs), Caddy,
+# HAProxy, JupyterHub, Chromium, Compose and systemd's tools, from Debian's packages. Does nothing when they are there already, and
 # starts no service: the tests start servers of their own.
 set -eu
 
@@ -12,12 +12,15 @@ missing=
 have initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 have nginx || missing="$missing nginx"
 [ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || missing="$missing libnginx-mod-http-js"
+have caddy || missing="$missing caddy"
+have haproxy || missing="$missing haproxy"
+{ have jupyterhub && have jupyter-notebook; } || missing="$missing jupyterhub jupyter-notebook"
 have chromium || missing="$missing chromium"
 # Only `config` is asked of it, which needs no engine.
 docker compose version >/dev/null 2>&1 || have docker-compose || missing="$missing docker-compose"
 have systemd-analyze || missing="$missing systemd"
 if [ -z "$missing" ]; then
-  echo 'PostgreSQL, nginx, Chromium, Compose and systemd-analyze are there already'
+  echo 'all servers and tools are there already'
   exit 0
 fi
 

@@ -28,6 +28,8 @@ export interface SchemaState {
 /** Reads which migrations a database has. Writes nothing. */
 export async function schemaState(knex: Knex, engine: EngineName): Promise<SchemaState> {
   const ours = await migrationNames(engine);
+  // In this order: who makes our tables at this moment commits both at once.
+  const hasShard = await knex.schema.hasTable('shard');
   const theirs = (await knex.schema.hasTable(TABLE))
     ? await knex(TABLE).orderBy('id').pluck<string[]>('name')
     : [];
@@ -35,7 +37,7 @@ export async function schemaState(knex: Knex, engine: EngineName): Promise<Schem
     applied: theirs.length,
     pending: ours.filter((name) => !theirs.includes(name)),
     unknown: theirs.filter((name) => !ours.includes(name)),
-    isLegacy: theirs.length === 0 && (await knex.schema.hasTable('shard')),
+    isLegacy: hasShard && theirs.length === 0,
   };
 }
 

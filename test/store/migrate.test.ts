@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import createKnex, { type Knex } from 'knex';
 import { openDatabase, type SharderError } from '../../src/index.js';
+import { schemaState } from '../../src/store/migrate.js';
 import { engines, open, type TestEngine } from '../engines.js';
 import { dumpSchema } from '../postgres.js';
 import { renderSchema } from '../schema-snapshot.js';
@@ -98,6 +99,23 @@ for (const engine of engines) {
       const applied = lines.filter((line) => line.endsWith(`: applied ${FIRST}`));
       const others = lines.filter((line) => line.endsWith(': up to date already'));
       assert.deepEqual([applied.length, others.length], [1, 7], lines.join('\n'));
+    });
+
+    it('what is made while it is looked at is not taken for the tables of the Python sharder', async () => {
+      const url = await engine.createDatabase();
+      const state = await withPlainKnex(engine, url, (knex) => {
+        const hasTable = async (name: string): Promise<boolean> => {
+          const has = await knex.schema.hasTable(name);
+          await open(url); // by the first, and the others find it done
+          return has;
+        };
+        const interrupted = new Proxy(knex, {
+          get: (target, key): unknown =>
+            key === 'schema' ? { hasTable } : Reflect.get(target, key),
+        });
+        return schemaState(interrupted, engine.name);
+      });
+      assert.equal(state.isLegacy, false);
     });
 
     it('twenty who open a database that is up to date apply nothing and change nothing', async () => {

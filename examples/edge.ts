@@ -1,0 +1,86 @@
+// What the examples have in common: nginx with the files of nginx/, and a Sharder, on one machine.
+
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { renderNginx } from '../src/deploy/nginx.js';
+import {
+  createServer as createSharderServer,
+  declareKinds,
+  openDatabase,
+  Sharder,
+} from '../src/index.js';
+import { listBuckets } from '../src/store/buckets.js';
+import { Nginx } from '../test/nginx.js';
+
+export interface Hub {
+  readonly name: string;
+  readonly url: string;
+}
+
+export interface EdgeOptions {
+  readonly port: number;
+  /** As in `DATABASE_URL`. */
+  readonly database: string;
+  readonly hubs: readonly Hub[];
+  /** Each of them has the own name for a password. */
+  readonly users: readonly string[];
+}
+
+export interface Edge {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export async function startEdge({ port, database: url, hubs, users }: EdgeOptions): Promise<Edge> {
+  const database = await openDatabase(url);
+  await declareKinds(database, { hub: { buckets: [...hubs] } }, 'example');
+  const service = createSharderServer(await Sharder.start(database), {
+    trustedProxies: ['loopback'],
+  });
+  const stopService = async (): Promise<void> => {
+    close(service);
+    await database.close();
+  };
+  try {
+    const nginx = await Nginx.start({
+      port,
+      sharders: [await listen(service)],
+      upstreams: renderNginx(await database.read((knex) => listBuckets(knex))).text,
+      users: Object.fromEntries(users.map((name) => [name, name])),
+    });
+    return {
+      url: nginx.url,
+      async stop() {
+        await nginx.stop();
+        await stopService();
+      },
+    };
+  } catch (error) {
+    await stopService();
+    throw error;
+  }
+}
+
+/** On a free port, with which it resolves. */
+export async function listen(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+export function close(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}
+
+/** Resolves at Ctrl-C, or when somebody else wants this to end. It comes more than once under npm. */
+export function askedToEnd(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+      process.on(signal, () => {
+        resolve();
+      });
+    }
+  });
+}

@@ -1,0 +1,198 @@
+// Two real JupyterHubs behind the edge, in a real browser: examples/jupyterhub.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { launchChromium, needsChromium } from './chromium.js';
+import { temporaryDirectory } from './engines.js';
+import { Example } from './examples.js';
+import { eventually } from './load.js';
+import { needsNginx } from './nginx.js';
+import { freePort } from './postgres.js';
+import { CLI } from './service.js';
+
+const isMissing = spawnSync('jupyterhub', ['--version']).status !== 0;
+if (isMissing && process.env.CI) {
+  throw new Error('jupyterhub is not installed: run test/install-servers.sh');
+}
+const skip =
+  needsNginx.skip ||
+  needsChromium.skip ||
+  (isMissing && 'jupyterhub is not installed: run test/install-servers.sh');
+
+const USERS = ['iana', 'brian', ...Array.from({ length: 8 }, (_, i) => `user-${i}`)] as const;
+
+/** In a page of a notebook server: has a kernel run code, over its WebSocket, and gives what it printed. */
+const RUN = `async (code) => {
+  const base = document.body.dataset.baseUrl;
+  const xsrf = /_xsrf=([^;]+)/.exec(document.cookie)[1];
+  const made = await fetch(base + 'api/kernels', { method: 'POST', headers: { 'X-XSRFToken': xsrf } });
+  if (!made.ok) throw new Error('no kernel: ' + made.status + ' ' + (await made.text()));
+  const { id } = await made.json();
+  const socket = new WebSocket('ws://' + location.host + base + 'api/kernels/' + id + '/channels');
+  let printed = '';
+  const header = { msg_id: 'run', msg_type: 'execute_request', username: '', session: 'test', version: '5.3' };
+  const content = { code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false };
+  await new Promise((resolve, reject) => {
+    socket.onerror = () => reject(new Error('the WebSocket broke'));
+    socket.onclose = ({ code }) => reject(new Error('the WebSocket was closed: ' + code));
+    socket.onopen = () =>
+      socket.send(JSON.stringify({ header, content, channel: 'shell', parent_header: {}, metadata: {} }));
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.parent_header.msg_id !== 'run') return;
+      if (message.header.msg_type === 'stream') printed += message.content.text;
+      if (message.header.msg_type === 'error') reject(new Error(message.content.evalue));
+      if (message.content.execution_state === 'idle') resolve();
+    };
+  });
+  socket.onclose = null;
+  socket.close();
+  return printed;
+}`;
+
+/** Who a hub says that somebody is. */
+const WHO = `document.querySelector('.navbar-text')?.textContent.trim()`;
+
+describe('two JupyterHubs behind the edge', { skip }, () => {
+  let browser: Browser;
+  let example: Example;
+  const port = freePort();
+  const state = temporaryDirectory();
+  /** Each user's browser, with its cookies. */
+  const contexts = new Map<string, BrowserContext>();
+  /** The hub that each was first sent to. */
+  const homes = new Map<string, string>();
+
+  async function startExample(): Promise<void> {
+    example = await Example.start('jupyterhub', {
+      PORT: String(await port),
+      STATE: state,
+      USERS: USERS.join(' '),
+    });
+  }
+  before(async () => {
+    [browser] = await Promise.all([launchChromium(), startExample()]);
+  });
+  after(async () => {
+    await browser.close();
+    await example.stop();
+  });
+
+  function contextOf(user: string): BrowserContext {
+    const context = contexts.get(user);
+    assert.ok(context, user);
+    return context;
+  }
+
+  async function hubOf(context: BrowserContext): Promise<string | undefined> {
+    return (await context.cookies()).find(({ name }) => name === 'hub')?.value;
+  }
+
+  /** Goes to the one address, and on to the notebook server; says which hub's directory it is in. */
+  async function arrive(user: string): Promise<{ page: Page; home: string }> {
+    const page = await contextOf(user).newPage();
+    // A loop of redirects would be an error of Chromium's here.
+    await page.goto(`${example.url}/hub/spawn`);
+    await page.waitForURL(`${example.url}/user/${user}/tree**`, { timeout: 60_000 });
+    const printed = await page.evaluate(`(${RUN})('import os; print(os.getcwd())')`);
+    const hub = await hubOf(contextOf(user));
+    assert.ok(hub !== undefined);
+    assert.equal(String(printed).trim(), join(state, hub, 'home', user));
+    return { page, home: hub };
+  }
+
+  it('ten users log in: five on each, each with a notebook server whose kernel answers', async () => {
+    for (const user of USERS) {
+      contexts.set(
+        user,
+        await browser.newContext({ httpCredentials: { username: user, password: user } }),
+      );
+    }
+    await Promise.all(
+      USERS.map(async (user) => {
+        const { page, home } = await arrive(user);
+        homes.set(user, home);
+        await page.evaluate(`(${RUN})('open("was-here", "w").write(" ")')`);
+        await page.close();
+      }),
+    );
+    const members = [...homes.values()];
+    for (const hub of ['hub-0', 'hub-1'])
+      assert.equal(members.filter((home) => home === hub).length, 5, hub);
+  });
+
+  it('two users open a notebook each, and run a cell of it', async () => {
+    const two = ['hub-0', 'hub-1'].map(
+      (hub) => USERS.find((user) => homes.get(user) === hub) ?? '',
+    );
+    for (const user of two) {
+      const { page, home } = await arrive(user);
+      await page.click('#new-buttons button');
+      const [notebook] = await Promise.all([
+        page.waitForEvent('popup'),
+        page.click('#kernel-python3 a'),
+      ]);
+      await notebook.waitForSelector('.kernel_idle_icon');
+      assert.ok(notebook.url().startsWith(`${example.url}/user/${user}/notebooks/`));
+      await notebook.click('.code_cell .CodeMirror');
+      await notebook.keyboard.type('import os; print(6 * 7, os.getcwd())');
+      await notebook.keyboard.press('Shift+Enter');
+      const output = await notebook.textContent('.output_text');
+      assert.equal(output?.trim(), `42 ${join(state, home, 'home', user)}`);
+      await notebook.close();
+      await page.close();
+    }
+  });
+
+  it('stopped and started again, everything keeps each user where they were', async () => {
+    await example.stop();
+    await assert.rejects(fetch(example.url));
+    await startExample();
+    await Promise.all(
+      USERS.map(async (user) => {
+        const { page, home } = await arrive(user);
+        assert.equal(home, homes.get(user));
+        assert.ok(existsSync(join(state, home, 'home', user, 'was-here')));
+        await page.close();
+      }),
+    );
+  });
+
+  it('a user who was moved lands on the other hub, and is logged in there anew', async () => {
+    const [from, to] = homes.get('iana') === 'hub-0' ? ['hub-0', 'hub-1'] : ['hub-1', 'hub-0'];
+    execFileSync(process.execPath, [CLI, 'object', 'move', 'iana', to], {
+      env: { ...process.env, DATABASE_URL: `sqlite:${join(state, 'sharder.db')}` },
+    });
+    const context = contextOf('iana');
+    const page = await context.newPage();
+    await eventually('nginx has asked again', async () => {
+      await page.goto(example.url);
+      return (await hubOf(context)) === to;
+    });
+    await page.close();
+    const { page: arrived, home } = await arrive('iana');
+    assert.equal(home, to);
+    assert.ok(!existsSync(join(state, to, 'home', 'iana', 'was-here')), `that is on ${from}`);
+    assert.match(readFileSync(join(state, to, 'log'), 'utf8'), /User logged in: iana/);
+    homes.set('iana', to);
+    await arrived.close();
+  });
+
+  it('whoever logs in after somebody else, in the same browser, is not taken for them', async () => {
+    const home = homes.get('iana');
+    const other = USERS.find((user) => user !== 'iana' && homes.get(user) === home) ?? '';
+    const storageState = await contextOf('iana').storageState();
+    const context = await browser.newContext({
+      storageState,
+      httpCredentials: { username: other, password: other },
+    });
+    const page = await context.newPage();
+    await page.goto(`${example.url}/hub/home`);
+    assert.equal(await page.evaluate(WHO), other);
+    await context.close();
+  });
+});
