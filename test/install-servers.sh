@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests need beside npm's packages: PostgreSQL, nginx with its scripts (njs), Caddy,
-# HAProxy, JupyterHub, Chromium, Compose and systemd's tools, from Debian's packages. Does nothing when they are there already, and
-# starts no service: the tests start servers of their own.
+# HAProxy, JupyterHub, Chromium, Compose and systemd's tools, from Debian's packages. Does nothing when
+# they are there already, and starts no service: the tests start servers of their own.
 set -eu
 
 have() {

@@ -1,63 +1,25 @@
 // Two real JupyterHubs behind the edge, in a real browser: examples/jupyterhub.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { launchChromium, needsChromium } from './chromium.js';
+import { launchChromium } from './chromium.js';
 import { temporaryDirectory } from './engines.js';
 import { Example } from './examples.js';
 import { eventually } from './load.js';
-import { needsNginx } from './nginx.js';
+import { needsJupyterHub, runInKernel } from './jupyterhub.js';
 import { freePort } from './postgres.js';
 import { CLI } from './service.js';
 
-const isMissing = spawnSync('jupyterhub', ['--version']).status !== 0;
-if (isMissing && process.env.CI) {
-  throw new Error('jupyterhub is not installed: run test/install-servers.sh');
-}
-const skip =
-  needsNginx.skip ||
-  needsChromium.skip ||
-  (isMissing && 'jupyterhub is not installed: run test/install-servers.sh');
-
 const USERS = ['iana', 'brian', ...Array.from({ length: 8 }, (_, i) => `user-${i}`)] as const;
-
-/** In a page of a notebook server: has a kernel run code, over its WebSocket, and gives what it printed. */
-const RUN = `async (code) => {
-  const base = document.body.dataset.baseUrl;
-  const xsrf = /_xsrf=([^;]+)/.exec(document.cookie)[1];
-  const made = await fetch(base + 'api/kernels', { method: 'POST', headers: { 'X-XSRFToken': xsrf } });
-  if (!made.ok) throw new Error('no kernel: ' + made.status + ' ' + (await made.text()));
-  const { id } = await made.json();
-  const socket = new WebSocket('ws://' + location.host + base + 'api/kernels/' + id + '/channels');
-  let printed = '';
-  const header = { msg_id: 'run', msg_type: 'execute_request', username: '', session: 'test', version: '5.3' };
-  const content = { code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false };
-  await new Promise((resolve, reject) => {
-    socket.onerror = () => reject(new Error('the WebSocket broke'));
-    socket.onclose = ({ code }) => reject(new Error('the WebSocket was closed: ' + code));
-    socket.onopen = () =>
-      socket.send(JSON.stringify({ header, content, channel: 'shell', parent_header: {}, metadata: {} }));
-    socket.onmessage = ({ data }) => {
-      const message = JSON.parse(data);
-      if (message.parent_header.msg_id !== 'run') return;
-      if (message.header.msg_type === 'stream') printed += message.content.text;
-      if (message.header.msg_type === 'error') reject(new Error(message.content.evalue));
-      if (message.content.execution_state === 'idle') resolve();
-    };
-  });
-  socket.onclose = null;
-  socket.close();
-  return printed;
-}`;
 
 /** Who a hub says that somebody is. */
 const WHO = `document.querySelector('.navbar-text')?.textContent.trim()`;
 
-describe('two JupyterHubs behind the edge', { skip }, () => {
+describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
   let browser: Browser;
   let example: Example;
   const port = freePort();
@@ -98,10 +60,10 @@ describe('two JupyterHubs behind the edge', { skip }, () => {
     // A loop of redirects would be an error of Chromium's here.
     await page.goto(`${example.url}/hub/spawn`);
     await page.waitForURL(`${example.url}/user/${user}/tree**`, { timeout: 60_000 });
-    const printed = await page.evaluate(`(${RUN})('import os; print(os.getcwd())')`);
+    const directory = await runInKernel(page, 'import os; print(os.getcwd())');
     const hub = await hubOf(contextOf(user));
     assert.ok(hub !== undefined);
-    assert.equal(String(printed).trim(), join(state, hub, 'home', user));
+    assert.equal(directory, join(state, hub, 'home', user));
     return { page, home: hub };
   }
 
@@ -116,7 +78,7 @@ describe('two JupyterHubs behind the edge', { skip }, () => {
       USERS.map(async (user) => {
         const { page, home } = await arrive(user);
         homes.set(user, home);
-        await page.evaluate(`(${RUN})('open("was-here", "w").write(" ")')`);
+        await runInKernel(page, 'open("was-here", "w").close()');
         await page.close();
       }),
     );

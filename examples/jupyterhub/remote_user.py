@@ -36,7 +36,9 @@ class RemoteUserAuthenticator(Authenticator):
 
     async def authenticate(self, handler, data=None):
         names = handler.request.headers.get_list("REMOTE_USER")
-        return names[0] if len(names) == 1 else None
+        if len(names) != 1:
+            return None
+        return names[0].encode("latin-1").decode("utf-8")  # Tornado reads Latin-1
 
     async def refresh_user(self, user, handler=None):
         if handler is None or "REMOTE_USER" not in handler.request.headers:
