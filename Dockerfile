@@ -36,7 +36,7 @@ FROM base AS edge
 # Debian's nginx, with njs, which verifies signed cookies.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      nginx libnginx-mod-http-js \
+      nginx libnginx-mod-http-js ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o node -g node -m 700 /var/lib/sharder-edge
 COPY nginx /etc/sharder-edge

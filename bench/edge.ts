@@ -188,7 +188,7 @@ function bucketsOptions(core: Core): NginxOptions {
 // The plain one keeps as many connections as the others together.
 function upstreamsOf({ url, port }: Nginx): string {
   const buckets = bucketNames.map((name) => ({ kind: KIND, name, url: `${url}/${name}` }));
-  const { text } = renderNginx(buckets, { certificates: '' });
+  const { text } = renderNginx(buckets);
   const kept = 32 * BUCKETS;
   return `${text}upstream plain { server 127.0.0.1:${port}; keepalive ${kept}; }\n`;
 }

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # In a container: the map of upstreams from the database, nginx, and a watch that has nginx read the map
 # again when it changes. All that is written is below $EDGE_DIR. It takes from the environment:
 #   DATABASE_URL           the database, as the Sharders have it
@@ -17,7 +17,7 @@ fi
 
 mkdir -p "$dir/conf" "$dir/tmp" "$dir/cache"
 cp -R "$here/." "$dir/conf"
-map=$dir/conf/upstreams.conf
+map=$dir/conf/sharder/upstreams.conf
 
 # The values of edge.conf.
 servers=
@@ -26,11 +26,12 @@ signed='#signed none'
 [ -z "${SHARDER_COOKIE_SECRET:-}" ] || signed='#signed '
 sed -i \
   -e "s|^ *server 127.0.0.1:8888 .*|    $servers|" \
-  -e "s|listen 127.0.0.1:8080;|listen ${EDGE_LISTEN:-8080};|" \
+  -e "s|listen 127.0.0.1:8080 |listen ${EDGE_LISTEN:-8080} |" \
   -e "s|$signed||" "$dir/conf/edge.conf" "$dir/conf/nginx.conf"
 [ "$signed" != '#signed ' ] || sed -i '/sharder\/asked.conf/d' "$dir/conf/edge.conf"
 
 # The Sharders make the schema; until they have, there is nothing to read.
+trap 'exit 143' TERM INT
 until sharder render nginx --output "$map"; do sleep 1; done
 
 PATH=$PATH:/usr/sbin # Debian's nginx
@@ -39,8 +40,16 @@ server=$!
 sharder render nginx --output "$map" --watch \
   --reload "nginx -p '$dir' -c '$dir/conf/nginx.conf' -e stderr -t -q && kill -HUP $server" &
 watch=$!
-trap 'kill -QUIT "$server"; kill "$watch"' TERM INT
 
-# Ends when nginx does, and not before its last answers.
-while kill -0 "$server" 2>/dev/null; do wait "$server" || true; done
-kill "$watch" 2>/dev/null || true
+stop() {
+  kill -QUIT "$server" || true # it gives its last answers first
+  kill "$watch" || true
+} 2>/dev/null
+told=
+trap 'told=yes; stop' TERM INT
+
+# Ends when it is told to, and fails when either of them ends by itself.
+wait -n "$server" "$watch" || true
+stop
+wait "$server" "$watch" || true
+[ -n "$told" ]

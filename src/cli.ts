@@ -187,7 +187,6 @@ function addRender(program: Command): void {
     .option('--output <file>', 'write it there, at once and whole; default: standard output')
     .option('--watch', 'write it again whenever the buckets change, and have nginx read it')
     .option('--reload <command>', 'how nginx is told, with --watch', 'nginx -t && nginx -s reload')
-    .option('--certificates <file>', 'the authorities that nginx believes, for https buckets')
     .action(async (_options, command: Command) => {
       const { render } = await import('./commands/render.js');
       await render(command.optsWithGlobals());

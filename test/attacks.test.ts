@@ -28,10 +28,12 @@ describe('a header that names somebody changes nothing and reaches no bucket', n
   const headers = words(`
     REMOTE_USER Remote-User REMOTE-USER X-Remote-User X_Remote_User X-Forwarded-User X_Forwarded_User
     X-Forwarded_User X-Forwarded-Email X-Forwarded-Preferred-Username X-Forwarded-Groups Forwarded
-    X-Auth-Request-User X-Shard-Bucket X_Shard_Bucket X-Shard-Url X-Shard-Reason X-Shard-Stale`);
+    X-Forwarded-Access-Token X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups
+    X-Auth-Request-Preferred-Username X-Auth-Request-Access-Token Remote-Name Remote-Email Remote-Groups
+    X-Authenticated-User X-WebAuth-User X-Shard-Bucket X_Shard_Bucket X-Shard-Url X-Shard-Reason X-Shard-Stale`);
   const odd = (name: string) =>
     name.replaceAll(/..?/g, (two) => two.toLowerCase().replace(/^./, (c) => c.toUpperCase()));
-  // Before the login and behind it.
+  // Before the Host, by which nginx knows the server that is meant, and behind the login.
   const forms: Record<string, (name: string) => [first: string[], last: string[]]> = {
     'before the login': (name) => [[`${name}: root`], []],
     'behind it': (name) => [[], [`${name}: iana`]],
@@ -40,14 +42,19 @@ describe('a header that names somebody changes nothing and reaches no bucket', n
     'with every bucket': (name) => [words('hub-0 hub-1 hub-2').map((b) => `${name}: ${b}`), []],
     'as one of the connection': (name) => [[`${name}: root`], [`Connection: close, ${name}`]],
   };
+  // A site's own server at the same address, which is first and has other rules.
   const edit = {
-    'nginx.conf': (text: string) =>
-      text.replace('server_tokens off;', 'server_tokens off; underscores_in_headers on;'),
+    'edge.conf': (text: string) =>
+      text.replace(
+        /\nserver \{\n[^]*?( {4}listen \S+)/,
+        '\nserver {\n$1;\nserver_name other;\nunderscores_in_headers on;\nreturn 204;\n}$&',
+      ),
   };
   const logins: Record<string, EdgeOptions> = {
     'by password': {},
-    'by password, where a site lets underscores in': { edit },
-    'by a proxy in front, where a site lets underscores in': { login: 'header', edit },
+    'by password, beside a server that lets underscores in': { edit },
+    'by a signed cookie, beside a server that lets underscores in': { edit, route: 'signed' },
+    'by a proxy in front, beside a server that lets underscores in': { login: 'header', edit },
   };
   for (const [title, options] of Object.entries(logins)) {
     describe(title, () => {
@@ -60,7 +67,8 @@ describe('a header that names somebody changes nothing and reaches no bucket', n
             const user = edge().newUser();
             const known = await edge().names();
             const [first, last] = lines(name);
-            const request = get('/', ...first, edge().login(user), ...last);
+            const all = [...first, 'Host: x', edge().login(user).toString(), ...last];
+            const request = `GET / HTTP/1.1\r\n${all.join('\r\n')}\r\n\r\n`;
             await assertOwn(edge(), user, await exchange(edge().nginx.port, request));
             assert.deepEqual(await edge().names(), [...known, user], form);
           }
@@ -99,7 +107,15 @@ describe('who is not logged in is nobody, and nothing is stored', needsNginx, ()
 
   const HERE = '127.0.0.1';
   const ELSEWHERE = '127.0.0.2';
-  const behind = edgeWith({ login: 'header' });
+  // A site that believes what proxies say of their clients' addresses.
+  const edit = {
+    'nginx.conf': (text: string) =>
+      text.replace(
+        'server_tokens off;',
+        'server_tokens off; set_real_ip_from 127.0.0.0/8; real_ip_header X-Real-IP;',
+      ),
+  };
+  const behind = edgeWith({ login: 'header', edit });
   const fronts: readonly [title: string, status: number, from: string, ...headers: string[]][] = [
     ['the proxy in front without a name', 401, HERE],
     ['the proxy in front with an empty name', 401, HERE, 'X-Forwarded-User: '],

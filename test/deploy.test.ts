@@ -21,7 +21,8 @@ import { before, describe, it } from 'node:test';
 import { validate } from 'dockerfile-utils';
 import pg from 'pg';
 import { parse } from 'yaml';
-import { needsPostgres, postgresServer, temporaryDirectory } from './engines.js';
+import { renderNginx } from '../src/deploy/nginx.js';
+import { declareHub, needsPostgres, open, postgresServer, temporaryDirectory } from './engines.js';
 import {
   all,
   copied,
@@ -37,7 +38,7 @@ import {
   text,
 } from './images.js';
 import { eventually } from './load.js';
-import { needsNginx } from './nginx.js';
+import { needsNginx, Nginx, nginxPath } from './nginx.js';
 import { freePort } from './postgres.js';
 import { CLI } from './service.js';
 
@@ -163,10 +164,14 @@ describe('docker-compose.yml', needsCompose, () => {
       assert.equal(environment(each).SHARDER_COOKIE_SECRET, undefined);
   });
 
-  it('opens no port but the one of the edge, and lets nothing else out of its network', () => {
+  it('opens no port but the one of the edge, on this machine alone, and lets nothing else out of its network', () => {
     const { services, networks } = composeFile();
     for (const [name, each] of Object.entries(services)) {
-      assert.equal(each.ports?.length ?? 0, name === 'edge' ? 1 : 0, name);
+      const ports = JSON.stringify(each.ports ?? []);
+      // A list of texts or of objects, by Compose's version.
+      if (name === 'edge')
+        assert.match(ports, /^\[("127\.0\.0\.1:|\{[^}]*"host_ip":"127\.0\.0\.1")[^,\]]*/);
+      else assert.equal(ports, '[]', name);
       assert.equal(each.network_mode, undefined);
       if (name !== 'edge') assert.deepEqual(Object.keys(each.networks), ['inside'], name);
     }
@@ -215,7 +220,8 @@ describe('docker-compose.yml', needsCompose, () => {
     const made = ['./db', './nginx/users'];
     assert.deepEqual([...new Set(mounted)].sort(), [...made, './sharder.yml'].sort());
     assert.ok(existsSync(join(ROOT, 'sharder.yml')));
-    for (const path of made) assert.ok(read('docker-compose.yml').includes(path.slice(2)), path);
+    const [comment = ''] = read('docker-compose.yml').split(/^(?!#)/m);
+    for (const path of made) assert.match(comment, new RegExp(`[ /]${path.slice(2)}\\b`), path);
   });
 
   it('keeps what is secret out of git and out of the images', () => {
@@ -271,7 +277,10 @@ describe('Dockerfile', () => {
         (run) => /apt-get install((?: +[\w.+-]+)+)/.exec(text(run))?.[1]?.match(/[\w.+-]+/g) ?? [],
       );
       const packages = installed.filter((word) => !word.startsWith('-'));
-      assert.deepEqual(packages, name === 'edge' ? ['nginx', 'libnginx-mod-http-js'] : []);
+      assert.deepEqual(
+        packages,
+        name === 'edge' ? ['nginx', 'libnginx-mod-http-js', 'ca-certificates'] : [],
+      );
     });
 
     it(`${name}: is told no secret while it is built`, () => {
@@ -352,7 +361,10 @@ describe('what the images have', () => {
         'a user logs in at the edge, and arrives at the own hub, at its new address too',
         { timeout: 60_000 },
         async () => {
-          const file = composeFile();
+          const secret = `${'a'.repeat(32)}, ${'b'.repeat(32)}`;
+          const file = composeFile(
+            `${settingsWith(PASSWORD)}\nSHARDER_COOKIE_SECRET='${secret}'\n`,
+          );
           const port = await makeDatabase(environment(service(file, 'db')));
           const settings = (name: string): Record<string, string> => {
             const given = environment(service(file, name));
@@ -411,6 +423,12 @@ describe('what the images have', () => {
           });
           const answer = await fetch(url, { headers });
           assert.equal(await answer.text(), 'old /notebooks', started.output);
+          // nginx believes the cookie; else every answer would bring one.
+          const [cookie = ''] = answer.headers.getSetCookie()[0]?.split(';') ?? [];
+          assert.match(cookie, /^hub=hub-0\.\d+\.[\w-]{43}$/);
+          const known = await fetch(url, { headers: { ...headers, Cookie: cookie } });
+          assert.equal(await known.text(), 'old /notebooks');
+          assert.deepEqual(known.headers.getSetCookie(), []);
           setUrl(urls[1]);
           await eventually('nginx has read the new address', async () => {
             assert.equal(started.process.exitCode, null, started.output);
@@ -496,20 +514,37 @@ describe('the commands of the units', () => {
     assert.equal(answer.status, 200);
     assert.ok(existsSync(join(cwd, 'sharder.db')));
     assert.equal(await process.stop(), 0);
+    for (const line of ['DynamicUser=yes', 'StateDirectory=sharder', 'WorkingDirectory=%S/sharder'])
+      assert.ok(read('docs/sharder.service').split('\n').includes(line), line);
   });
 
-  it('docs/sharder-nginx.service: writes the map, and has nginx read it', async () => {
-    const directory = temporaryDirectory();
-    const database = `sqlite:${join(directory, 'sharder.db')}`;
+  it('docs/sharder-nginx.service: writes the map, and has nginx read it', needsNginx, async () => {
+    const database = `sqlite:${join(temporaryDirectory(), 'sharder.db')}`;
     const env = { DATABASE_URL: database };
-    execFileSync(process.execPath, [CLI, 'migrate'], { env: { ...process.env, ...env } });
-    const edit = (word: string) => {
-      if (word === '/etc/nginx/sharder/upstreams.conf') return join(directory, 'upstreams.conf');
-      return word === '/usr/sbin/nginx -e stderr -s reload' ? `touch ${directory}/reloaded` : word;
-    };
+    const own = await open(database);
+    await declareHub(own, { 'hub-0': {} });
+    const nginx = await Nginx.start({
+      sharders: [],
+      upstreams: renderNginx([]).text,
+      edit: {
+        // Says where hub-0 is.
+        'edge.conf': (text) => `
+          map "" $sharder_kind { default hub; }
+          map "" $sharder_bucket { default hub-0; }
+          server { ${/listen [^;]+;/.exec(text)?.[0] ?? ''} location / { return 200 $sharder_host; } }`,
+      },
+    });
+    const edit = (word: string) =>
+      word
+        .replace('/etc/nginx/sharder/upstreams.conf', nginx.upstreamsFile)
+        .replace(/^\/usr\/sbin\/nginx /, `${nginxPath ?? ''} -p ${nginx.dir} -c nginx.conf `);
     const watch = start('docs/sharder-nginx.service', edit, env).process;
-    await eventually('nginx is told', () => existsSync(join(directory, 'reloaded')));
-    assert.ok(existsSync(join(directory, 'upstreams.conf')));
+    await declareHub(own, { 'hub-0': { url: 'http://10.0.0.10' } });
+    await eventually(
+      'nginx is told',
+      async () => (await (await fetch(nginx.url)).text()) === '10.0.0.10',
+    );
     assert.equal(await watch.stop(), 0);
+    await nginx.stop();
   });
 });

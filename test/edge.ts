@@ -193,7 +193,7 @@ export async function assertNothing(edge: Edge, attack: () => Promise<unknown>):
 }
 
 const NAMES_A_USER =
-  /^((x[-_])?remote[-_]user|x[-_](forwarded[-_](user|pref|email|groups)|auth|shard).*|forwarded|authorization)$/i;
+  /^((x[-_])?remote[-_](user|name|email|groups)|x[-_](forwarded[-_](user|pref|email|groups|access)|auth|webauth|shard).*|forwarded|authorization)$/i;
 
 /** The headers that could say who a user is. */
 export function naming({ headers }: Received): Received['headers'] {

@@ -71,7 +71,7 @@ export class Nginx {
     const nginx = new Nginx(options.port ?? (await freePort()), options.secret);
     try {
       nginx.#prepare(options);
-      await nginx.#start();
+      await nginx.started();
       return nginx;
     } catch (error) {
       await nginx.stop();
@@ -85,7 +85,7 @@ export class Nginx {
 
   /** The file that `sharder render nginx` writes. */
   get upstreamsFile(): string {
-    return join(this.dir, 'upstreams.conf');
+    return join(this.dir, 'sharder', 'upstreams.conf');
   }
 
   /** A shell's command that has this nginx read its files again, once they are right. */
@@ -96,13 +96,17 @@ export class Nginx {
 
   /** Ends it, and removes its directory. */
   async stop(): Promise<void> {
-    const child = this.#process;
-    if (child?.exitCode === null && child.signalCode === null) {
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      await exited;
-    }
+    await this.stopped();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Ends it; `started` starts it again. */
+  async stopped(): Promise<void> {
+    const child = this.#process;
+    if (child?.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exited;
   }
 
   #prepare({ sharders, upstreams, users = {}, secret, edit = {} }: NginxOptions): void {
@@ -118,7 +122,7 @@ export class Nginx {
       this.#edit(file, (text) =>
         text
           .replace(/server 127\.0\.0\.1:8888.*;/, servers)
-          .replace('listen 127.0.0.1:8080;', `listen 127.0.0.1:${this.port};`),
+          .replace('listen 127.0.0.1:8080 ', `listen 127.0.0.1:${this.port} `),
       );
     }
     if (secret !== undefined) {
@@ -135,7 +139,7 @@ export class Nginx {
     writeFileSync(file, change(readFileSync(file, 'utf8')));
   }
 
-  async #start(): Promise<void> {
+  async started(): Promise<void> {
     if (nginxPath === undefined) throw new Error('nginx is not installed');
     const child = spawn(nginxPath, ['-p', this.dir, '-c', 'nginx.conf', '-e', 'stderr'], {
       env: { ...process.env, SHARDER_COOKIE_SECRET: this.#secret },

@@ -3,8 +3,8 @@
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, request, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { after } from 'node:test';
 
 /** What a request looked like when it arrived. */
@@ -55,6 +55,29 @@ export async function startUpstream(bucket: string): Promise<{ url: string; serv
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}
+
+/** Opens a WebSocket through a proxy to such a server; resolves with what the request looked like there. */
+export async function openWebSocket(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<Seen> {
+  const client = request(url, {
+    headers: {
+      ...headers,
+      Connection: 'Upgrade',
+      Upgrade: 'websocket',
+      'Sec-WebSocket-Version': '13',
+      'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    },
+  }).end();
+  const [, socket, head] = (await once(client, 'upgrade')) as [IncomingMessage, Socket, Buffer];
+  let frame = head;
+  while (frame.length < 4 || frame.length < 4 + frame.readUInt16BE(2)) {
+    frame = Buffer.concat([frame, ((await once(socket, 'data')) as [Buffer])[0]]);
+  }
+  socket.destroy();
+  return JSON.parse(frame.subarray(4).toString()) as Seen;
 }
 
 function seen(bucket: string, req: IncomingMessage, bytes: number): Seen {

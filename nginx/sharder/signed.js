@@ -1,11 +1,16 @@
 // For nginx's own JavaScript (njs): believes a cookie that a Sharder has signed for this kind and
 // user: hub=hub-0.<expiry>.<signature>. It is begun anew for every request, and njs' patterns are
-// slow: hence no regular expressions. Nor does it know `for … of`.
+// slow: hence no regular expressions. Nor does it know `for … of` and `replaceAll`.
 
 import crypto from 'crypto';
 
-// The same as the Sharder's, separated by commas: the first signs, all of them verify.
-const secrets = (process.env.SHARDER_COOKIE_SECRET || '').split(',');
+// The same as the Sharder's, separated by commas or white space: the first signs, all of them verify.
+const secrets = (process.env.SHARDER_COOKIE_SECRET || '')
+  .split(' ')
+  .join(',')
+  .split('\n')
+  .join(',')
+  .split(',');
 
 // The bucket that the cookie proves, or nothing.
 function bucket(r) {
@@ -41,9 +46,8 @@ function verify(kind, user, value) {
   const given = value.slice(last + 1);
   let isGenuine = false;
   for (let i = 0; i < secrets.length; i++) {
-    const secret = secrets[i].trim();
-    if (secret === '') continue;
-    const right = crypto.createHmac('sha256', secret).update(signed).digest('base64url');
+    if (secrets[i] === '') continue;
+    const right = crypto.createHmac('sha256', secrets[i]).update(signed).digest('base64url');
     isGenuine = isEqual(right, given) || isGenuine;
   }
   return isGenuine ? name : undefined;

@@ -1,22 +1,16 @@
 // The buckets' addresses for nginx: an `upstream` for each bucket that has a URL, and the maps from
-// kind and bucket to it. A pure function of what the table says; nginx/sharder/route.conf uses it.
+// kind and bucket to it; nginx/sharder/route.conf uses them. There are addresses in it and no names, for
+// nginx does not start while one of many names cannot be resolved.
 
+import { isIP } from 'node:net';
 import { BUCKET_PATTERN, KIND_PATTERN } from '../names.js';
 import { checkUrl, type Bucket } from '../store/buckets.js';
 
 export interface Rendered {
   readonly text: string;
-  /** Buckets that were left out, and why: somebody has written odd ones into the table by hand. */
+  /** Buckets with a URL that were left out, and why. */
   readonly leftOut: readonly string[];
 }
-
-export interface NginxOptions {
-  /** Where nginx finds the authorities that it believes, for buckets with https. */
-  readonly certificates?: string;
-}
-
-/** Where Debian and most others keep them. */
-export const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 
 // So much fits into nginx's default map_hash_bucket_size, 64 bytes.
 const MAX_STRING_LENGTH = 46;
@@ -26,20 +20,24 @@ interface Target {
   readonly upstream: string;
   readonly base: string;
   readonly host: string;
-  readonly server: string;
+  /** The lines of its upstream. */
+  readonly servers: readonly string[];
 }
 
-/** A file for nginx's block `http`. Buckets without a URL are not in it. */
+/** What names of hosts resolve to. */
+export type Addresses = ReadonlyMap<string, readonly string[]>;
+
+/** A file for nginx's block `http`, of the buckets with a URL. Pure; `addresses` of `hostNames`. */
 export function renderNginx(
   buckets: readonly Pick<Bucket, 'kind' | 'name' | 'url'>[],
-  { certificates = CERTIFICATES }: NginxOptions = {},
+  addresses: Addresses = new Map(),
 ): Rendered {
   const targets: Target[] = [];
   const leftOut: string[] = [];
   for (const bucket of buckets) {
     if (bucket.url === null) continue;
     try {
-      targets.push(toTarget(bucket.kind, bucket.name, bucket.url));
+      targets.push(toTarget(bucket.kind, bucket.name, bucket.url, addresses));
     } catch (error) {
       leftOut.push(
         `bucket ${JSON.stringify(bucket.name)} of kind ${bucket.kind}: ${(error as Error).message}`,
@@ -55,25 +53,59 @@ export function renderNginx(
   }
   const isPlain = (key: string): boolean =>
     key.length <= MAX_STRING_LENGTH && counts.get(key.toLowerCase()) === 1;
-  const isEncrypted = targets.some(({ base }) => base.startsWith('https:'));
   const text = [
     '# Written by `sharder render nginx` from the table of buckets; changes by hand are lost.\n',
     ...targets.map(
-      ({ upstream, server }) =>
-        `upstream ${upstream} {\n    server ${server};\n    keepalive 32;\n}\n`,
+      ({ upstream, servers }) =>
+        `upstream ${upstream} {\n${servers.join('')}    keepalive 32;\n}\n`,
     ),
     map('$sharder_base', targets, ({ base }) => base, isPlain),
     map('$sharder_host', targets, ({ host }) => host, isPlain),
-    isEncrypted ? `proxy_ssl_verify on;\nproxy_ssl_trusted_certificate ${certificates};\n` : '',
   ];
-  return { text: text.filter((part) => part !== '').join('\n'), leftOut };
+  return { text: text.join('\n'), leftOut };
 }
 
-function toTarget(kind: string, bucket: string, stored: string): Target {
+/** The names of the hosts, which are to be resolved; addresses and what is no URL are passed over. */
+export function hostNames(buckets: readonly Pick<Bucket, 'url'>[]): Set<string> {
+  const names = new Set<string>();
+  for (const { url } of buckets) {
+    try {
+      const { hostname } = new URL(checkUrl(url ?? ''));
+      if (!isAddress(hostname)) names.add(hostname);
+    } catch {
+      // renderNginx says what is wrong with it
+    }
+  }
+  return names;
+}
+
+/** The addresses that a file of `renderNginx` has for names. */
+export function addressesIn(text: string): Map<string, string[]> {
+  const addresses = new Map<string, string[]>();
+  for (const [, address = '', name = ''] of text.matchAll(
+    /^ {4}server \[?([^\s\]]+?)\]?:\d+; # (\S+)$/gm,
+  )) {
+    addresses.set(name, [...(addresses.get(name) ?? []), address]);
+  }
+  return addresses;
+}
+
+// A URL has the brackets of IPv6.
+function isAddress(hostname: string): boolean {
+  return isIP(hostname.replace(/^\[|\]$/g, '')) !== 0;
+}
+
+function toTarget(kind: string, bucket: string, stored: string, addresses: Addresses): Target {
   if (!KIND_PATTERN.test(kind) || !BUCKET_PATTERN.test(bucket)) {
     throw new Error('its name cannot be one');
   }
   const { protocol, hostname, port, pathname } = new URL(checkUrl(stored));
+  const isEncrypted = protocol === 'https:';
+  if (isEncrypted && isAddress(hostname)) {
+    throw new Error('for https nginx verifies a name, and no address: give its name');
+  }
+  const resolved = isAddress(hostname) ? [hostname] : (addresses.get(hostname) ?? []);
+  if (resolved.length === 0) throw new Error(`its host ${hostname} cannot be resolved`);
   const upstream = `sharder.${encode(kind)}.${encode(bucket)}`;
   // In a string of nginx `$` begins a variable; in a path it may be written as %24.
   const path = pathname.replace(/\/$/, '').replaceAll('$', '%24');
@@ -82,7 +114,11 @@ function toTarget(kind: string, bucket: string, stored: string): Target {
     upstream,
     base: `${protocol}//${upstream}${path}`,
     host: hostname,
-    server: `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`,
+    servers: resolved.map((address) => {
+      const named = isAddress(hostname) ? '' : ` # ${hostname}`;
+      const place = isIP(address) === 6 ? `[${address}]` : address;
+      return `    server ${place}:${port || (isEncrypted ? '443' : '80')};${named}\n`;
+    }),
   };
 }
 

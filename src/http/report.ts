@@ -58,7 +58,8 @@ export class Reporter {
     const reply = route === 'auth' ? toAuthErrorReply(error) : toErrorReply(error);
     const { status, code, message } = reply;
     const who = user !== undefined && user !== '' && this.#namesUsers ? { user } : {};
-    if (status >= 500) {
+    // Everybody gets one and nobody the other: that a proxy is not trusted is the operator's to mend.
+    if (status >= 500 || code === 'untrusted_peer') {
       const repeated = this.#repeated(code);
       const line = { route, code, ...who, ...repeated };
       if (repeated === undefined) {

@@ -61,9 +61,10 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
     log.info('the database is back');
   });
 
-  // While the server stops, no connection is kept for another request.
-  const letGo = (res: ServerResponse): void => {
-    if (!server.listening) res.shouldKeepAlive = false;
+  // No connection is kept for another request while the server stops; nor where a body was announced,
+  // for none is read: should it not come, the next request would be taken for it.
+  const letGo = (req: IncomingMessage, res: ServerResponse): void => {
+    if (!server.listening || announcesBody(req)) res.shouldKeepAlive = false;
   };
 
   class UserRequest implements Asker {
@@ -81,7 +82,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
 
     reply(answer: Answer, user: string): void {
       const { req, res, route } = this;
-      letGo(res);
+      letGo(req, res);
       if (route === 'auth') {
         res.writeHead(200, EMPTY.concat(replies.shardHeaders(answer, user, isHttps(req))));
         res.end();
@@ -101,7 +102,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
 
     fail(error: unknown, user?: string): void {
       const { req, res, route } = this;
-      letGo(res);
+      letGo(req, res);
       reporter.fail(req, res, route, error, user);
       reporter.count(route, res.statusCode);
     }
@@ -110,7 +111,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const server = createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (req, res) => {
     const match = matchRoute(req.url ?? '/');
     if (!match) {
-      letGo(res);
+      letGo(req, res);
       app(req, res);
       return;
     }
@@ -135,6 +136,17 @@ function toJson({ bucket, reason, isStale }: Answer, user: string): string {
 }
 
 const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];
+
+function announcesBody({ rawHeaders }: IncomingMessage): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const header = rawHeaders[i] ?? '';
+    if (header.length === 14 && header.toLowerCase() === 'content-length') {
+      return rawHeaders[i + 1] !== '0';
+    }
+    if (header.length === 17 && header.toLowerCase() === 'transfer-encoding') return true;
+  }
+  return false;
+}
 
 interface Match {
   readonly route: 'shard' | 'auth';

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { renderNginx } from '../../src/deploy/nginx.js';
+import { addressesIn, hostNames, renderNginx } from '../../src/deploy/nginx.js';
 import { BUCKET_PATTERN } from '../../src/names.js';
 import { listBuckets } from '../../src/store/buckets.js';
 import { Run, run } from '../commands/run.js';
@@ -44,24 +44,28 @@ async function lead(nginx: Nginx, kind: string, bucket: string): Promise<string>
 
 describe('render nginx', () => {
   it('has an upstream for each bucket with a URL, and both maps', () => {
-    const { text, leftOut } = renderNginx([
-      { kind: 'hub', name: 'hub-0', url: 'http://hub-0.internal:8000' },
-      { kind: 'hub', name: 'hub-1', url: 'https://hub-1.example/base' },
-      { kind: 'hub', name: 'hub-2', url: null },
-      { kind: 'homedir', name: 'home-0', url: 'http://[::1]' },
-    ]);
+    const { text, leftOut } = renderNginx(
+      [
+        { kind: 'hub', name: 'hub-0', url: 'http://10.0.0.10:8000' },
+        { kind: 'hub', name: 'hub-1', url: 'https://hub-1.example/base' },
+        { kind: 'hub', name: 'hub-2', url: null },
+        { kind: 'homedir', name: 'home-0', url: 'http://[::1]' },
+      ],
+      new Map([['hub-1.example', ['10.0.0.11', '2001:db8::11']]]),
+    );
     assert.deepEqual(leftOut, []);
     assert.equal(
       text,
       `# Written by \`sharder render nginx\` from the table of buckets; changes by hand are lost.
 
 upstream sharder.hub.hub-0 {
-    server hub-0.internal:8000;
+    server 10.0.0.10:8000;
     keepalive 32;
 }
 
 upstream sharder.hub.hub-1 {
-    server hub-1.example:443;
+    server 10.0.0.11:443; # hub-1.example
+    server [2001:db8::11]:443; # hub-1.example
     keepalive 32;
 }
 
@@ -79,19 +83,40 @@ map "$sharder_kind/$sharder_bucket" $sharder_base {
 
 map "$sharder_kind/$sharder_bucket" $sharder_host {
     default "";
-    "hub/hub-0" "hub-0.internal";
+    "hub/hub-0" "10.0.0.10";
     "hub/hub-1" "hub-1.example";
     "homedir/home-0" "[::1]";
 }
-
-proxy_ssl_verify on;
-proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;
 `,
     );
   });
 
+  it('leaves out what nginx would not start with, or could not verify, and says so', () => {
+    const { text, leftOut } = renderNginx([
+      { kind: 'hub', name: 'hub-0', url: 'http://gone.invalid' },
+      { kind: 'hub', name: 'hub-1', url: 'https://10.0.0.10' },
+    ]);
+    assert.deepEqual(leftOut, [
+      'bucket "hub-0" of kind hub: its host gone.invalid cannot be resolved',
+      'bucket "hub-1" of kind hub: for https nginx verifies a name, and no address: give its name',
+    ]);
+    assert.doesNotMatch(text, /upstream/);
+  });
+
+  it('can read from what it wrote which addresses names had', () => {
+    const addresses = new Map([
+      ['a.example', ['10.0.0.10', '2001:db8::10']],
+      ['b.example', ['10.0.0.11']],
+    ]);
+    const buckets = ['http://a.example:8000', 'https://b.example', 'http://10.0.0.12'].map(
+      (url, i) => ({ kind: 'hub', name: `hub-${i}`, url }),
+    );
+    assert.deepEqual(hostNames(buckets), new Set(addresses.keys()));
+    assert.deepEqual(addressesIn(renderNginx(buckets, addresses).text), addresses);
+  });
+
   it('leaves out what somebody has written into the table by hand, and says so', () => {
-    const url = 'http://h';
+    const url = 'http://127.0.0.1';
     const odd = [
       { kind: 'hub', name: 'a"b', url },
       { kind: 'hub', name: 'a\nb', url },
@@ -112,7 +137,7 @@ proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;
     );
     fc.assert(
       fc.property(names, (pairs) => {
-        const buckets = pairs.map(([kind, name]) => ({ kind, name, url: 'http://h' }));
+        const buckets = pairs.map(([kind, name]) => ({ kind, name, url: 'http://127.0.0.1' }));
         const { text, leftOut } = renderNginx(buckets);
         const upstreams = [...text.matchAll(/^upstream (\S+) \{$/gm)].map(([, name = '']) =>
           name.toLowerCase(),
@@ -199,7 +224,7 @@ for (const engine of engines) {
   describe(`on ${engine.name}, sharder render nginx`, engine.options, () => {
     it('prints the file, or writes it whole', async () => {
       const url = await engine.createDatabase();
-      await declareHub(await open(url), { 'hub-0': { url: 'http://hub-0:1' }, 'hub-1': {} });
+      await declareHub(await open(url), { 'hub-0': { url: 'http://127.0.0.1:1' }, 'hub-1': {} });
       const env = { DATABASE_URL: url };
       const cwd = temporaryDirectory();
       const { code, stdout, stderr } = await run(['render', 'nginx'], { env });
@@ -236,17 +261,50 @@ for (const engine of engines) {
       await run(['bucket', 'set', 'hub-1', '--no-url'], { env });
       await eventually('and nowhere', async () => (await lead(nginx, 'hub', 'hub-1')) === '');
 
-      // What nginx does not take is taken back.
-      const before = readFileSync(nginx.upstreamsFile, 'utf8');
+      // A name that cannot be resolved is in nobody else's way.
       await run(['bucket', 'add', 'hub-2', '--url', 'http://no-such-host.invalid'], { env });
-      await watching.says('failed, and');
-      assert.equal(readFileSync(nginx.upstreamsFile, 'utf8'), before);
-      await run(['bucket', 'set', 'hub-2', '--url', 'http://127.0.0.1:82'], { env });
+      await watching.says('left out bucket "hub-2"');
+      await run(['bucket', 'add', 'hub-3', '--url', 'http://localhost:83'], { env });
       await eventually(
-        'hub-2 leads somewhere',
-        async () => (await lead(nginx, 'hub', 'hub-2')) !== '',
+        'hub-3 leads somewhere',
+        async () => (await lead(nginx, 'hub', 'hub-3')) !== '',
+      );
+      assert.match(
+        readFileSync(nginx.upstreamsFile, 'utf8'),
+        /^ {4}server 127\.0\.0\.1:83; # localhost$/m,
       );
 
+      // While nginx is not there the file goes on being right, and nginx starts with it.
+      await nginx.stopped();
+      await run(['bucket', 'set', 'hub-1', '--url', 'http://127.0.0.1:84'], { env });
+      await watching.says('fails: ');
+      await nginx.started();
+      assert.notEqual(await lead(nginx, 'hub', 'hub-1'), '');
+
+      watching.process.kill('SIGTERM');
+      assert.equal((await watching.ended).code, 0);
+    });
+
+    it('--watch takes back what nginx refuses, and tries again', async () => {
+      const url = await engine.createDatabase();
+      await declareHub(await open(url), { 'hub-0': { url: 'http://127.0.0.1:80' } });
+      const cwd = temporaryDirectory();
+      const env = { DATABASE_URL: url };
+      await run(['render', 'nginx', '--output', 'map.conf'], { env, cwd });
+      const before = readFileSync(`${cwd}/map.conf`, 'utf8');
+      // In the place of an nginx: it takes no hub-1.
+      const reload = '! grep -q hub-1 map.conf';
+      const watching = new Run(
+        ['render', 'nginx', '--watch', '--output', 'map.conf', '--reload', reload],
+        { env, cwd },
+      );
+      await run(['bucket', 'add', 'hub-1', '--url', 'http://127.0.0.1:81'], { env });
+      await watching.says('failed, and map.conf is as it was');
+      assert.equal(readFileSync(`${cwd}/map.conf`, 'utf8'), before);
+      await run(['bucket', 'set', 'hub-1', '--no-url'], { env });
+      await run(['bucket', 'add', 'hub-2', '--url', 'http://127.0.0.1:82'], { env });
+      await watching.says('wrote map.conf, and ran');
+      assert.match(readFileSync(`${cwd}/map.conf`, 'utf8'), /hub-2/);
       watching.process.kill('SIGTERM');
       assert.equal((await watching.ended).code, 0);
     });
