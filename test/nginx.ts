@@ -12,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,6 +51,11 @@ export interface NginxOptions {
   /** Last changes to a file, by its name below nginx/. */
   readonly edit?: Readonly<Record<string, (text: string) => string>>;
 }
+
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill();
+});
 
 export class Nginx {
   readonly dir: string;
@@ -105,6 +110,7 @@ export class Nginx {
     const child = this.#process;
     if (child?.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, 'exit');
+    child.ref();
     child.kill('SIGTERM');
     await exited;
   }
@@ -146,6 +152,11 @@ export class Nginx {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#process = child;
+    // A test that fails before it stops nginx ends all the same, and nginx with it.
+    child.unref();
+    if (child.stderr instanceof Socket) child.stderr.unref();
+    running.add(child);
+    child.once('exit', () => running.delete(child));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.log += text));
     while (!(await this.#listens())) {
       if (child.exitCode !== null || child.signalCode !== null)
