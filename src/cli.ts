@@ -140,6 +140,7 @@ function addObject(program: Command): void {
       '--bucket <bucket>',
       `only those of this bucket (of kind ${DEFAULT_KIND}, if none is given)`,
     )
+    .option('--at <time>', `where they were then (of kind ${DEFAULT_KIND}, if none is given)`, time)
     .action(async (_options, command: Command) => {
       const { listObjects } = await import('./commands/object.js');
       await listObjects(command.optsWithGlobals());
@@ -169,6 +170,48 @@ function addObject(program: Command): void {
     .action(async (name: string, bucket: string, _options, command: Command) => {
       const { moveObject } = await import('./commands/object.js');
       await moveObject(name, bucket, command.optsWithGlobals());
+    });
+  ofKind(changing(object.command('rename')))
+    .description('give an object another name; it keeps its bucket')
+    .argument('<name>')
+    .argument('<to>')
+    .action(async (name: string, to: string, _options, command: Command) => {
+      const { renameObject } = await import('./commands/object.js');
+      await renameObject(name, to, command.optsWithGlobals());
+    });
+  ofKind(changing(object.command('merge')))
+    .description('make one of two objects: the second stays as it is, the first is no more')
+    .argument('<name>')
+    .argument('<into>')
+    .action(async (name: string, into: string, _options, command: Command) => {
+      const { mergeObjects } = await import('./commands/object.js');
+      await mergeObjects(name, into, command.optsWithGlobals());
+    });
+  for (const [verb, pinned, description] of [
+    ['pin', true, 'no plan moves this object; a person may'],
+    ['unpin', false, 'plans may move this object again'],
+  ] as const) {
+    ofKind(changing(object.command(verb)))
+      .description(description)
+      .argument('<name>')
+      .action(async (name: string, _options, command: Command) => {
+        const { pinObject } = await import('./commands/object.js');
+        await pinObject(name, pinned, command.optsWithGlobals());
+      });
+  }
+  ofKind(listing(object.command('history')))
+    .description('what has become of an object: who did what, when and why')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { showHistory } = await import('./commands/history.js');
+      await showHistory(name, command.optsWithGlobals());
+    });
+  ofKind(listing(object.command('explain')))
+    .description('why an object is where it is, or where a new one would go')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { explainObject } = await import('./commands/history.js');
+      await explainObject(name, command.optsWithGlobals());
     });
   ofKind(changing(object.command('remove')))
     .description('forget where an object is; asked for again, it is new')
@@ -211,6 +254,14 @@ function changing(command: Command): Command {
 function whole(value: string): number {
   if (!/^\d{1,10}$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(value);
+}
+
+function time(value: string): Date {
+  const at = new Date(value);
+  if (Number.isNaN(at.getTime())) {
+    throw new InvalidArgumentError('It must be a time: 2026-11-21T14:00:00Z, or a date.');
+  }
+  return at;
 }
 
 // What to exit with after an error that was thrown on purpose; others keep their stack.

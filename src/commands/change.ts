@@ -67,6 +67,7 @@ function userName(): string {
 
 export function hasDone(verb: string): string {
   if (verb === 'set') return verb;
+  if (verb.endsWith('pin')) return `${verb}ned`;
   return verb.endsWith('e') ? `${verb}d` : `${verb}ed`;
 }
 

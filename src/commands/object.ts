@@ -1,4 +1,4 @@
-// sharder object list | find | assign | move | remove.
+// sharder object list | find | assign | move | rename | merge | pin | unpin | remove.
 
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -8,10 +8,11 @@ import { DEFAULT_KIND } from '../names.js';
 import { noRoom, Sharder } from '../sharder.js';
 import { isOpen, listBuckets } from '../store/buckets.js';
 import type { Database } from '../store/database.js';
+import { objectsAt, type Whereabouts } from '../store/history.js';
 import * as store from '../store/objects.js';
 import { change, hasDone, print, wouldDo, type ChangeOptions } from './change.js';
 import { withDatabase } from './open.js';
-import { Table } from './table.js';
+import { Table, type Cell } from './table.js';
 
 // A page is in memory at a time, as rows and as text.
 const PAGE_SIZE = 5_000;
@@ -19,34 +20,73 @@ const PAGE_SIZE = 5_000;
 export interface ListOptions extends Flags {
   readonly kind?: string;
   readonly bucket?: string;
+  readonly at?: Date;
   readonly json?: boolean;
 }
 
-export async function listObjects({ kind, bucket, json, ...flags }: ListOptions): Promise<void> {
+export async function listObjects(options: ListOptions): Promise<void> {
+  const { kind, bucket, at, json, ...flags } = options;
   await withDatabase(flags, async (database) => {
     const of = bucket === undefined ? kind : (kind ?? DEFAULT_KIND);
-    const pages = store.listObjects(database, { kind: of, bucket }, PAGE_SIZE);
-    const text = json ? asJson(pages) : asTable(pages);
+    const text = at
+      ? listAt(database, { ...options, kind: kind ?? DEFAULT_KIND, at })
+      : asText(store.listObjects(database, { kind: of, bucket }, PAGE_SIZE), json);
     await pipeline(Readable.from(text), process.stdout, { end: false });
   });
 }
 
-type Pages = AsyncIterable<readonly store.Assignment[]>;
+async function* listAt(
+  database: Database,
+  { kind, bucket, at, json }: ListOptions & { readonly kind: string; readonly at: Date },
+): AsyncGenerator<string> {
+  const table = new Table(['KIND', 'OBJECT', 'BUCKET']);
+  const pages = of(objectsAt(database, kind, at, PAGE_SIZE), bucket);
+  yield* json ? asJson(pages) : asTable(table, pages, (row) => [row.kind, row.name, row.bucket]);
+}
 
-async function* asTable(pages: Pages): AsyncGenerator<string> {
-  const table = new Table(['KIND', 'OBJECT', 'BUCKET', 'ASSIGNED']);
+async function* of(
+  pages: AsyncIterable<readonly Whereabouts[]>,
+  bucket: string | undefined,
+): AsyncGenerator<readonly Whereabouts[]> {
+  for await (const page of pages) {
+    yield bucket === undefined ? page : page.filter((row) => row.bucket === bucket);
+  }
+}
+
+function asText(
+  pages: AsyncIterable<readonly store.Assignment[]>,
+  json = false,
+): AsyncGenerator<string> {
+  if (json) return asJson(pages);
+  const table = new Table(['KIND', 'OBJECT', 'BUCKET', 'ASSIGNED', 'PINNED']);
+  return asTable(table, pages, (row) => [
+    row.kind,
+    row.name,
+    row.bucket,
+    row.assigned_at,
+    row.pinned ? 'yes' : null,
+  ]);
+}
+
+async function* asTable<T>(
+  table: Table,
+  pages: AsyncIterable<readonly T[]>,
+  cells: (row: T) => Cell[],
+): AsyncGenerator<string> {
   let isEmpty = true;
   for await (const page of pages) {
+    if (page.length === 0) continue;
     isEmpty = false;
-    yield table.page(page.map((row) => [row.kind, row.name, row.bucket, row.assigned_at]));
+    yield table.page(page.map(cells));
   }
   if (isEmpty) yield table.page([]);
 }
 
 // An array, with an object to a line.
-async function* asJson(pages: Pages): AsyncGenerator<string> {
+async function* asJson(pages: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
   let separator = '[\n';
   for await (const page of pages) {
+    if (page.length === 0) continue;
     yield separator + page.map((row) => `  ${JSON.stringify(row)}`).join(',\n');
     separator = ',\n';
   }
@@ -64,8 +104,12 @@ export async function findObject(
 ): Promise<void> {
   const found = await withDatabase(flags, (database) => store.findObjects(database, name, kind));
   if (found.length === 0) throw store.unknownObject(name, kind);
-  const page = Readable.from([found]);
-  await pipeline(json ? asJson(page) : asTable(page), process.stdout, { end: false });
+  await pipeline(Readable.from(asText(onePage(found), json)), process.stdout, { end: false });
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await
+async function* onePage<T>(page: readonly T[]): AsyncGenerator<readonly T[]> {
+  yield page;
 }
 
 export interface ObjectOptions extends ChangeOptions {
@@ -136,6 +180,60 @@ export async function removeObject(name: string, options: ObjectOptions): Promis
       changed: true,
       text: `${did('remove')} object ${name} of kind ${kind} from bucket ${from}`,
       data: { action: 'object remove', kind, name, from_bucket: from },
+    };
+  });
+}
+
+export async function renameObject(
+  name: string,
+  to: string,
+  options: ObjectOptions,
+): Promise<void> {
+  const { kind } = options;
+  await change(options, async (trx, by, did) => {
+    const bucket = await store.renameObject(trx, kind, name, to, by);
+    const changed = name !== to;
+    return {
+      changed,
+      text: changed
+        ? `${did('rename')} object ${name} of kind ${kind} to ${to}; it is in bucket ${bucket} as before`
+        : `object ${name} of kind ${kind} is called so already: nothing was changed`,
+      data: { action: 'object rename', kind, name, to, bucket },
+    };
+  });
+}
+
+export async function mergeObjects(
+  name: string,
+  into: string,
+  options: ObjectOptions,
+): Promise<void> {
+  const { kind } = options;
+  await change(options, async (trx, by, did) => {
+    const { bucket, from } = await store.mergeObjects(trx, kind, name, into, by);
+    return {
+      changed: true,
+      text: `${did('merge')} object ${name} of kind ${kind}, from bucket ${from}, into ${into}, which is in bucket ${bucket} as before`,
+      data: { action: 'object merge', kind, name, into, from_bucket: from, bucket },
+    };
+  });
+}
+
+export async function pinObject(
+  name: string,
+  pinned: boolean,
+  options: ObjectOptions,
+): Promise<void> {
+  const { kind } = options;
+  const verb = pinned ? 'pin' : 'unpin';
+  await change(options, async (trx, by, did) => {
+    const changed = await store.pinObject(trx, kind, name, pinned, by);
+    return {
+      changed,
+      text: changed
+        ? `${did(verb)} object ${name} of kind ${kind}`
+        : `object ${name} of kind ${kind} is ${hasDone(verb)} already: nothing was changed`,
+      data: { action: `object ${verb}`, kind, name },
     };
   });
 }

@@ -17,6 +17,8 @@ export interface Change extends By {
   readonly name?: string;
   readonly from_bucket?: string;
   readonly to_bucket?: string;
+  /** When the object had been assigned; only of one that was there before the change. */
+  readonly assigned_at?: string | Date;
   /** What the buckets do not tell: `{ "weight": { "from": 1, "to": 2 } }`. */
   readonly detail?: Readonly<Record<string, unknown>>;
 }

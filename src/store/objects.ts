@@ -15,6 +15,8 @@ export interface Assignment {
   readonly bucket: string;
   /** When it was first assigned; ISO 8601, UTC. */
   readonly assigned_at: string;
+  /** No plan moves it. */
+  readonly pinned: boolean;
 }
 
 export interface ObjectFilter {
@@ -23,13 +25,26 @@ export interface ObjectFilter {
   readonly bucket?: string | undefined;
 }
 
-type Row = Omit<Assignment, 'assigned_at'> & {
+/** A row of the table, as the drivers give it. */
+export interface ObjectRow {
   readonly id: number;
+  readonly kind: string;
+  readonly name: string;
+  readonly bucket: string;
   readonly assigned_at: string | Date;
-};
+  readonly pinned: number | boolean;
+}
 
-function toAssignment({ kind, name, bucket, assigned_at }: Row): Assignment {
-  return { kind, name, bucket, assigned_at: new Date(assigned_at).toISOString() };
+const COLUMNS = ['id', 'kind', 'name', 'bucket', 'assigned_at', 'pinned'] as const;
+
+export function toAssignment(row: Omit<ObjectRow, 'id'>): Assignment {
+  const { kind, name, bucket, assigned_at, pinned } = row;
+  return { kind, name, bucket, assigned_at: toIso(assigned_at), pinned: Boolean(pinned) };
+}
+
+/** A time as the drivers give it, in ISO 8601, UTC. */
+export function toIso(time: string | Date): string {
+  return new Date(time).toISOString();
 }
 
 /** Where the object is: of that kind, or of every kind that has one of this name. Never creates. */
@@ -43,7 +58,7 @@ export async function findObjects(
     if (kind !== undefined) await checkKind(knex, kind);
     const kinds = kind === undefined ? (await listKinds(knex)).map((each) => each.name) : [kind];
     const rows = await knex('shard').whereIn('kind', kinds).where({ name }).orderBy('kind');
-    return (rows as Row[]).map(toAssignment);
+    return (rows as ObjectRow[]).map(toAssignment);
   });
 }
 
@@ -66,12 +81,12 @@ export async function* listObjects(
   });
   const order = bucket === undefined ? 'name' : 'id';
   for (const each of kinds) {
-    for (let last: Row | undefined; ;) {
+    for (let last: ObjectRow | undefined; ;) {
       const rows = await database.readPage((knex) => {
         const page = knex('shard').where({ kind: each }).orderBy(order).limit(pageSize);
         if (bucket !== undefined) void page.where({ bucket });
         if (last) void page.where(order, '>', last[order]);
-        return page.select<Row[]>('id', 'kind', 'name', 'bucket', 'assigned_at');
+        return page.select<ObjectRow[]>(...COLUMNS);
       });
       if (rows.length > 0) yield rows.map(toAssignment);
       last = rows.at(-1);
@@ -94,7 +109,8 @@ export async function moveObject(
   { force = false }: { readonly force?: boolean | undefined } = {},
 ): Promise<string> {
   await lockKind(trx, kind);
-  const from = await bucketOf(trx, kind, name);
+  const object = await getObject(trx, kind, name);
+  const from = object.bucket;
   const bucket = await getBucket(trx, kind, to);
   if (from === to) return from;
   if (!isOpen(bucket) && !force) {
@@ -108,8 +124,7 @@ export async function moveObject(
     );
   }
   await trx('shard').where({ kind, name }).update({ bucket: to });
-  const change = { ...by, action: 'object move', kind, name, from_bucket: from, to_bucket: to };
-  await recordChange(trx, change);
+  await recordChange(trx, { ...by, action: 'object move', ...before(object), to_bucket: to });
   return from;
 }
 
@@ -124,17 +139,105 @@ export async function removeObject(
   by: By,
 ): Promise<string> {
   await lockKind(trx, kind);
-  const from = await bucketOf(trx, kind, name);
+  const object = await getObject(trx, kind, name);
   await trx('shard').where({ kind, name }).delete();
-  await recordChange(trx, { ...by, action: 'object remove', kind, name, from_bucket: from });
-  return from;
+  await recordChange(trx, { ...by, action: 'object remove', ...before(object) });
+  return object.bucket;
 }
 
-async function bucketOf(trx: Knex.Transaction, kind: string, name: string): Promise<string> {
+/**
+ * Gives an object another name; it keeps its bucket. Resolves with the bucket. Throws `unknown_kind`,
+ * `unknown_object`, `bad_name`, or `exists` where there is an object of that name: see `mergeObjects`.
+ */
+export async function renameObject(
+  trx: Knex.Transaction,
+  kind: string,
+  name: string,
+  to: string,
+  by: By,
+): Promise<string> {
+  await lockKind(trx, kind);
+  const object = await getObject(trx, kind, name);
+  if (name === to) return object.bucket;
+  checkObjectName(to);
+  const there = await trx('shard').where({ kind, name: to }).first<ObjectRow | undefined>();
+  if (there) {
+    throw new SharderError(
+      'exists',
+      `there is an object ${JSON.stringify(to)} of kind ${kind} already, in bucket ${there.bucket}: to make one of the two, merge them (sharder object merge)`,
+    );
+  }
+  await trx('shard').where({ kind, name }).update({ name: to });
+  const action = 'object rename';
+  await recordChange(trx, { ...by, action, ...before(object), detail: { to } });
+  const named = { kind, name: to, to_bucket: object.bucket };
+  await recordChange(trx, { ...by, action, ...named, detail: { from: name } });
+  return object.bucket;
+}
+
+/** What `mergeObjects` has made of two objects. */
+export interface Merge {
+  /** The bucket of the one that is left. */
+  readonly bucket: string;
+  /** The bucket in which the other one was. */
+  readonly from: string;
+}
+
+/**
+ * Makes one of two objects: `into` stays as it is, in its bucket, and `name` is no more. Throws
+ * `unknown_kind`, `unknown_object` or `bad_request`.
+ */
+export async function mergeObjects(
+  trx: Knex.Transaction,
+  kind: string,
+  name: string,
+  into: string,
+  by: By,
+): Promise<Merge> {
+  if (name === into) throw new SharderError('bad_request', 'an object cannot merge into itself');
+  await lockKind(trx, kind);
+  const object = await getObject(trx, kind, name);
+  const left = await getObject(trx, kind, into);
+  await trx('shard').where({ kind, name }).delete();
+  const action = 'object merge';
+  await recordChange(trx, { ...by, action, ...before(object), detail: { into } });
+  const kept = { ...before(left), to_bucket: left.bucket };
+  await recordChange(trx, { ...by, action, ...kept, detail: { from: name } });
+  return { bucket: left.bucket, from: object.bucket };
+}
+
+/**
+ * Pins an object, or unpins it, and resolves with whether it was the other way before. Throws
+ * `unknown_kind` or `unknown_object`.
+ */
+export async function pinObject(
+  trx: Knex.Transaction,
+  kind: string,
+  name: string,
+  pinned: boolean,
+  by: By,
+): Promise<boolean> {
+  await lockKind(trx, kind);
+  const object = await getObject(trx, kind, name);
+  if (Boolean(object.pinned) === pinned) return false;
+  await trx('shard').where({ kind, name }).update({ pinned });
+  const action = pinned ? 'object pin' : 'object unpin';
+  await recordChange(trx, { ...by, action, ...before(object), to_bucket: object.bucket });
+  return true;
+}
+
+async function getObject(trx: Knex.Transaction, kind: string, name: string): Promise<ObjectRow> {
   checkObjectName(name);
-  const row = await trx('shard').where({ kind, name }).first<{ bucket: string } | undefined>();
+  const row = await trx('shard')
+    .where({ kind, name })
+    .first<ObjectRow | undefined>(...COLUMNS);
   if (!row) throw unknownObject(name, kind);
-  return row.bucket;
+  return row;
+}
+
+// What a line of history says of an object that was there.
+function before({ kind, name, bucket, assigned_at }: ObjectRow) {
+  return { kind, name, from_bucket: bucket, assigned_at };
 }
 
 export function unknownObject(name: string, kind?: string): SharderError {

@@ -1,0 +1,165 @@
+// What was: the lines of the table `change`, and what they tell.
+
+import type { Knex } from 'knex';
+import { checkObjectName } from '../names.js';
+import type { Database } from './database.js';
+import { checkKind } from './kinds.js';
+import { toIso, type ObjectRow } from './objects.js';
+
+/** A line of the history. */
+export interface ChangeRow {
+  readonly id: number;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  readonly actor: string;
+  readonly action: string;
+  readonly kind: string;
+  readonly name: string | null;
+  readonly from_bucket: string | null;
+  readonly to_bucket: string | null;
+  readonly reason: string | null;
+  readonly detail: Readonly<Record<string, unknown>> | null;
+  readonly plan: number | null;
+}
+
+/** What is known of one object. */
+export interface History {
+  /** When it was assigned, and to which bucket; undefined of one that never was. */
+  readonly assigned: { readonly at: string; readonly bucket: string } | undefined;
+  /** All changes since, oldest first, those under an earlier name too. */
+  readonly changes: readonly ChangeRow[];
+}
+
+interface Stored extends Omit<ChangeRow, 'id' | 'at' | 'detail' | 'plan'> {
+  readonly id: number | string;
+  readonly at: string | Date;
+  readonly detail: string | Readonly<Record<string, unknown>> | null;
+  readonly plan: number | string | null;
+  readonly assigned_at: string | Date | null;
+}
+
+function toChange(row: Stored): ChangeRow {
+  const { id, at, actor, action, kind, name, from_bucket, to_bucket, reason, detail, plan } = row;
+  return {
+    id: Number(id),
+    at: toIso(at),
+    actor,
+    action,
+    kind,
+    name,
+    from_bucket,
+    to_bucket,
+    reason,
+    detail: typeof detail === 'string' ? (JSON.parse(detail) as ChangeRow['detail']) : detail,
+    plan: plan === null ? null : Number(plan),
+  };
+}
+
+/**
+ * The history of an object, also of one that is no more, and of what it was called before. Throws
+ * `bad_name` or `unknown_kind`.
+ */
+export async function objectHistory(
+  database: Database,
+  kind: string,
+  name: string,
+): Promise<History> {
+  checkObjectName(name);
+  return database.read(async (knex) => {
+    await checkKind(knex, kind);
+    const lines = await linesOf(knex, kind, name);
+    const row = await knex('shard').where({ kind, name }).first<ObjectRow | undefined>();
+    const first = lines.find(({ assigned_at }) => assigned_at !== null);
+    const at = first?.assigned_at ?? row?.assigned_at;
+    const bucket = first?.from_bucket ?? row?.bucket;
+    return {
+      assigned: at && bucket !== undefined ? { at: toIso(at), bucket } : undefined,
+      changes: lines.map(toChange),
+    };
+  });
+}
+
+// A name that came by a rename has its earlier lines under the name before, up to then.
+async function linesOf(
+  knex: Knex,
+  kind: string,
+  name: string,
+  before = Number.MAX_SAFE_INTEGER,
+): Promise<Stored[]> {
+  const lines = await knex<Stored>('change')
+    .where({ kind, name })
+    .where('id', '<', before)
+    .orderBy('id');
+  const named = lines.findLastIndex(({ action, detail }) => {
+    return action === 'object rename' && typeof readDetail(detail).from === 'string';
+  });
+  const line = lines[named];
+  if (!line) return lines;
+  const earlier = await linesOf(knex, kind, String(readDetail(line.detail).from), Number(line.id));
+  return [...earlier, ...(lines.slice(named + 1))];
+}
+
+function readDetail(detail: Stored['detail']): Readonly<Record<string, unknown>> {
+  return (typeof detail === 'string' ? (JSON.parse(detail) as ChangeRow['detail']) : detail) ?? {};
+}
+
+/** Where an object was. */
+export interface Whereabouts {
+  readonly kind: string;
+  readonly name: string;
+  readonly bucket: string;
+}
+
+/**
+ * Where every object of a kind was at a time, by the names that they had then, in pages, by name. The
+ * first change after that time tells what was before it; where there is none, the object is where it
+ * was. Throws `unknown_kind`.
+ */
+export async function* objectsAt(
+  database: Database,
+  kind: string,
+  at: Date,
+  pageSize: number,
+): AsyncGenerator<Whereabouts[]> {
+  await database.read((knex) => checkKind(knex, kind));
+  // As the columns have it: text on SQLite.
+  const time = database.engineName === 'sqlite' ? at.toISOString() : at;
+  for (let last = ''; ;) {
+    const rows = await database.readPage((knex) => {
+      const isLater = (name: Knex.Raw | Knex.Ref<string, object>) =>
+        knex('change').where({ kind, name }).where('at', '>', time);
+      const moved = knex('change as c')
+        .where('c.kind', kind)
+        .where('c.name', '>', last)
+        .where('c.at', '>', time)
+        .whereNotNull('c.from_bucket')
+        .where('c.assigned_at', '<=', time)
+        .whereNotExists(isLater(knex.ref('c.name')).where('id', '<', knex.ref('c.id')))
+        .orderBy('c.name')
+        .limit(pageSize)
+        .select('c.name', 'c.from_bucket as bucket');
+      const stayed = knex('shard as s')
+        .where('s.kind', kind)
+        .where('s.name', '>', last)
+        .where('s.assigned_at', '<=', time)
+        .whereNotExists(isLater(knex.ref('s.name')))
+        .orderBy('s.name')
+        .limit(pageSize)
+        .select('s.name', 's.bucket');
+      return knex
+        .from(
+          knex
+            .select('*')
+            .from(stayed.as('s'))
+            .unionAll(knex.select('*').from(moved.as('m')))
+            .as('both'),
+        )
+        .orderBy('name')
+        .limit(pageSize)
+        .select<{ name: string; bucket: string }[]>('name', 'bucket');
+    });
+    if (rows.length > 0) yield rows.map((row) => ({ kind, ...row }));
+    last = rows.at(-1)?.name ?? '';
+    if (rows.length < pageSize) break;
+  }
+}
