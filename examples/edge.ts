@@ -25,6 +25,8 @@ export interface EdgeOptions {
   readonly hubs: readonly Hub[];
   /** Each of them has the own name for a password. */
   readonly users: readonly string[];
+  /** Signs the cookies. */
+  readonly secret?: string;
 }
 
 export interface Edge {
@@ -32,11 +34,13 @@ export interface Edge {
   stop(): Promise<void>;
 }
 
-export async function startEdge({ port, database: url, hubs, users }: EdgeOptions): Promise<Edge> {
+export async function startEdge(options: EdgeOptions): Promise<Edge> {
+  const { port, database: url, hubs, users, secret } = options;
   const database = await openDatabase(url);
   await declareKinds(database, { hub: { buckets: [...hubs] } }, 'example');
   const service = createSharderServer(await Sharder.start(database), {
     trustedProxies: ['loopback'],
+    ...(secret !== undefined && { cookie: { secrets: [secret] } }),
   });
   const stopService = async (): Promise<void> => {
     close(service);
@@ -74,7 +78,7 @@ export function close(server: Server): void {
   server.closeAllConnections();
 }
 
-/** Resolves at Ctrl-C, or when somebody else wants this to end. It comes more than once under npm. */
+/** Resolves at Ctrl-C, or when somebody else wants this to end. Under npm it comes more than once. */
 export function askedToEnd(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {

@@ -7,10 +7,8 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './postgres.js';
 
-const running = new Set<Example>();
-after(() => {
-  for (const example of running) example.signal('SIGKILL');
-});
+const running = new Set<ChildProcess>();
+after(() => Example.stopAll());
 
 export class Example {
   readonly url: string;
@@ -22,7 +20,6 @@ export class Example {
     this.#process = child;
     this.url = url;
     this.line = line;
-    running.add(this);
   }
 
   /** `npm run SCRIPT`; rejects when it ends before it listens. `PORT` in `env` is where. */
@@ -34,6 +31,7 @@ export class Example {
       stdio: ['ignore', 'pipe', 'inherit'],
       detached: true, // npm and what it runs are told together, as at Ctrl-C
     });
+    running.add(child);
     const lines = createInterface({ input: child.stdout });
     const ended = once(child, 'exit').then(() => {
       throw new Error(`npm run ${script} ended before it listened`);
@@ -43,15 +41,20 @@ export class Example {
     return new Example(child, `http://127.0.0.1:${port}`, line);
   }
 
-  signal(signal: NodeJS.Signals): void {
-    process.kill(-(this.#process.pid ?? 0), signal);
+  /** As Ctrl-C does, to all that run; resolves when they have ended. */
+  static async stopAll(): Promise<void> {
+    await Promise.all([...running].map(stop));
   }
 
-  /** As Ctrl-C does; resolves when all of it has ended. */
-  async stop(): Promise<void> {
-    const exited = once(this.#process, 'exit');
-    this.signal('SIGINT');
-    await exited;
-    running.delete(this);
+  /** As Ctrl-C does; resolves when it has ended. */
+  stop(): Promise<void> {
+    return stop(this.#process);
   }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (!running.delete(child) || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  process.kill(-(child.pid ?? 0), 'SIGINT');
+  await exited;
 }

@@ -16,6 +16,15 @@ import { CLI } from './service.js';
 
 const USERS = ['iana', 'brian', ...Array.from({ length: 8 }, (_, i) => `user-${i}`)] as const;
 
+/** Whether there is such a process, and not only its zombie. */
+function isRunning(pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+}
+
 /** Who a hub says that somebody is. */
 const WHO = `document.querySelector('.navbar-text')?.textContent.trim()`;
 
@@ -39,10 +48,7 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
   before(async () => {
     [browser] = await Promise.all([launchChromium(), startExample()]);
   });
-  after(async () => {
-    await browser.close();
-    await example.stop();
-  });
+  after(() => browser.close());
 
   function contextOf(user: string): BrowserContext {
     const context = contexts.get(user);
@@ -51,7 +57,8 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
   }
 
   async function hubOf(context: BrowserContext): Promise<string | undefined> {
-    return (await context.cookies()).find(({ name }) => name === 'hub')?.value;
+    const cookie = (await context.cookies()).find(({ name }) => name === 'hub');
+    return cookie?.value.split('.')[0]; // behind it: expiry and signature
   }
 
   /** Goes to the one address, and on to the notebook server; says which hub's directory it is in. */
@@ -67,6 +74,15 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
     return { page, home: hub };
   }
 
+  /** For each user; a few at a time, for each has a notebook server and a kernel started. */
+  async function inTurns(work: (user: string) => Promise<void>): Promise<void> {
+    const left: string[] = [...USERS];
+    const one = async (): Promise<void> => {
+      for (let user = left.shift(); user !== undefined; user = left.shift()) await work(user);
+    };
+    await Promise.all([one(), one(), one()]);
+  }
+
   it('ten users log in: five on each, each with a notebook server whose kernel answers', async () => {
     for (const user of USERS) {
       contexts.set(
@@ -74,14 +90,12 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
         await browser.newContext({ httpCredentials: { username: user, password: user } }),
       );
     }
-    await Promise.all(
-      USERS.map(async (user) => {
-        const { page, home } = await arrive(user);
-        homes.set(user, home);
-        await runInKernel(page, 'open("was-here", "w").close()');
-        await page.close();
-      }),
-    );
+    await inTurns(async (user) => {
+      const { page, home } = await arrive(user);
+      homes.set(user, home);
+      await runInKernel(page, 'open("was-here", "w").close()');
+      await page.close();
+    });
     const members = [...homes.values()];
     for (const hub of ['hub-0', 'hub-1'])
       assert.equal(members.filter((home) => home === hub).length, 5, hub);
@@ -114,14 +128,12 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
     await example.stop();
     await assert.rejects(fetch(example.url));
     await startExample();
-    await Promise.all(
-      USERS.map(async (user) => {
-        const { page, home } = await arrive(user);
-        assert.equal(home, homes.get(user));
-        assert.ok(existsSync(join(state, home, 'home', user, 'was-here')));
-        await page.close();
-      }),
-    );
+    await inTurns(async (user) => {
+      const { page, home } = await arrive(user);
+      assert.equal(home, homes.get(user));
+      assert.ok(existsSync(join(state, home, 'home', user, 'was-here')));
+      await page.close();
+    });
   });
 
   it('a user who was moved lands on the other hub, and is logged in there anew', async () => {
@@ -144,17 +156,62 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
     await arrived.close();
   });
 
-  it('whoever logs in after somebody else, in the same browser, is not taken for them', async () => {
+  it('to the hub, whoever logs in after somebody else in the same browser is not them', async () => {
     const home = homes.get('iana');
     const other = USERS.find((user) => user !== 'iana' && homes.get(user) === home) ?? '';
     const storageState = await contextOf('iana').storageState();
-    const context = await browser.newContext({
-      storageState,
-      httpCredentials: { username: other, password: other },
-    });
-    const page = await context.newPage();
-    await page.goto(`${example.url}/hub/home`);
-    assert.equal(await page.evaluate(WHO), other);
-    await context.close();
+    // Elsewhere she is active all the while.
+    const active = await contextOf('iana').newPage();
+    await active.goto(`${example.url}/hub/home`);
+    await active.evaluate(`void setInterval(() => fetch('/hub/home'), 50)`);
+    for (let i = 0; i < 5; i++) {
+      const context = await browser.newContext({
+        storageState,
+        httpCredentials: { username: other, password: other },
+      });
+      const page = await context.newPage();
+      await page.goto(`${example.url}/hub/home`);
+      assert.equal(await page.evaluate(WHO), other);
+      await context.close();
+    }
+    await active.close();
+  });
+
+  it('a notebook, which reaches the hub, is nobody there but its own user', async () => {
+    const { page, home } = await arrive('brian');
+    const log = () => readFileSync(join(state, home, 'log'), 'utf8');
+    const status = await runInKernel(
+      page,
+      `
+import http.cookiejar, os, urllib.error, urllib.request
+cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+url = os.environ["JUPYTERHUB_API_URL"].removesuffix("/api") + "/login"
+request = urllib.request.Request(url, headers={"REMOTE_USER": "victim"})
+try:
+    print(urllib.request.build_opener(cookies).open(request).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+`,
+    );
+    assert.equal(status, '403');
+    assert.doesNotMatch(log(), /User logged in: victim/);
+    await page.close();
+  });
+
+  it('ends at Ctrl-C with all that it has started, also while it starts', async () => {
+    const proxies = ['hub-0', 'hub-1'].map((hub) =>
+      Number(readFileSync(join(state, hub, 'proxy.pid'), 'utf8').split('\n')[0]),
+    );
+    assert.deepEqual(proxies.map(isRunning), [true, true]);
+    await example.stop();
+    assert.deepEqual(proxies.map(isRunning), [false, false]);
+
+    const early = temporaryDirectory();
+    const starting = Example.start('jupyterhub', { STATE: early });
+    await eventually('the second hub starts', () =>
+      existsSync(join(early, 'hub-1', 'jupyterhub.sqlite')),
+    );
+    await Example.stopAll();
+    await starting.catch(() => undefined);
   });
 });

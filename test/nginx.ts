@@ -147,6 +147,7 @@ export class Nginx {
 
   async started(): Promise<void> {
     if (nginxPath === undefined) throw new Error('nginx is not installed');
+    if (await this.#listens()) throw new Error(`port ${this.port} is taken: another PORT, perhaps`);
     const child = spawn(nginxPath, ['-p', this.dir, '-c', 'nginx.conf', '-e', 'stderr'], {
       env: { ...process.env, SHARDER_COOKIE_SECRET: this.#secret },
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -58,7 +58,7 @@ export class JupyterHub {
   /** Resolves when it answers through its proxy. */
   async answers(): Promise<void> {
     for (;;) {
-      if (this.#process.exitCode !== null) throw new Error(`a hub ended: see ${this.log}`);
+      if (this.#hasEnded) throw new Error(`a hub ended: see ${this.log}`);
       const response = await fetch(`${this.url}/hub/health`).catch(() => undefined);
       if (response?.ok) return;
       await sleep(100);
@@ -67,10 +67,14 @@ export class JupyterHub {
 
   /** Ends it, its proxy, and its notebooks. */
   async stop(): Promise<void> {
+    if (this.#hasEnded) return;
     const child = this.#process;
-    if (child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, 'exit');
     child.kill('SIGTERM');
     await exited;
+  }
+
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
   }
 }

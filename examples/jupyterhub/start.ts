@@ -1,6 +1,8 @@
 // npm run jupyterhub: two real JupyterHubs behind the edge, on one machine without containers. Ctrl-C
 // ends it; who is where, and everyone's notebooks, are kept in `state` for the next time.
 
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { askedToEnd, startEdge } from '../edge.js';
@@ -15,25 +17,43 @@ if (!hasJupyterHub()) {
   process.stderr.write('jupyterhub is not there: run test/install-servers.sh\n');
   process.exit(1);
 }
-const end = askedToEnd();
-const hubs = new Map<string, JupyterHub>();
-try {
+// By it the hubs tell who came through the edge from who did not.
+function readSecret(): string {
+  const file = join(state, 'cookie-secret');
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString('hex'), { mode: 0o600 });
+  return readFileSync(file, 'utf8');
+}
+
+async function run(): Promise<void> {
+  const secret = readSecret();
+  const config = here('jupyterhub_config.py');
+  const env = { SHARDER_COOKIE_SECRET: secret };
   for (const name of ['hub-0', 'hub-1']) {
-    hubs.set(name, await JupyterHub.start(join(state, name), here('jupyterhub_config.py')));
+    hubs.set(name, await JupyterHub.start(join(state, name), config, env));
   }
-  await Promise.race([Promise.all([...hubs.values()].map((hub) => hub.answers())), end]);
+  const areUp = Promise.all([...hubs.values()].map((hub) => hub.answers())).then(() => true);
+  areUp.catch(() => undefined); // once it has been asked to end, that is no news
+  if (!(await Promise.race([areUp, end]))) return;
   const edge = await startEdge({
     port: Number(PORT),
     database: `sqlite:${join(state, 'sharder.db')}`,
     hubs: [...hubs].map(([name, { url }]) => ({ name, url })),
     users: USERS.split(' '),
+    secret,
   });
   process.stdout.write(
     `Two JupyterHubs at ${edge.url}. Log in as iana with the password iana, or as brian with brian.\n`,
   );
   await end;
-  process.stdout.write('Stopping the hubs and their notebooks.\n');
   await edge.stop();
+}
+
+const end = askedToEnd();
+const hubs = new Map<string, JupyterHub>();
+try {
+  await run();
 } finally {
+  process.stdout.write('Stopping the hubs and their notebooks.\n');
   await Promise.all([...hubs.values()].map((hub) => hub.stop()));
 }
