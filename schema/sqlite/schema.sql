@@ -25,7 +25,7 @@ CREATE TABLE shard (
   kind        text not null,
   bucket      text not null,
   name        text not null check (length(cast(name as blob)) between 1 and 256),
-  assigned_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  assigned_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), pinned integer not null default 0 check (pinned in (0, 1)),
   unique (kind, name),
   foreign key (kind, bucket) references bucket (kind, name)
 ) strict;
@@ -44,7 +44,7 @@ CREATE TABLE change (
   reason      text,
   detail      text check (json_valid(detail)),
   plan        integer
-) strict;
+, assigned_at text) strict;
 
 CREATE INDEX change_kind_name on change (kind, name);
 

@@ -24,16 +24,16 @@ for (const engine of engines) {
         return withoutTimes(stdout).trimEnd().split('\n');
       };
       const hubs = [
-        'KIND  OBJECT  BUCKET  ASSIGNED',
-        'hub   a       hub-0   TIME',
-        'hub   b       hub-0   TIME',
-        'hub   c       hub-1   TIME',
+        'KIND  OBJECT  BUCKET  ASSIGNED                  PINNED',
+        'hub   a       hub-0   TIME  -',
+        'hub   b       hub-0   TIME  -',
+        'hub   c       hub-1   TIME  -',
       ];
       assert.deepEqual(await list('--kind', 'hub'), hubs);
       assert.deepEqual(await list('--bucket', 'hub-1'), [hubs[0], hubs[3]]);
       assert.deepEqual(await list('--kind', 'homedir', '--bucket', 'home-0'), [
-        'KIND     OBJECT  BUCKET  ASSIGNED',
-        'homedir  éa b    home-0  TIME',
+        'KIND     OBJECT  BUCKET  ASSIGNED                  PINNED',
+        'homedir  éa b    home-0  TIME  -',
       ]);
       assert.equal((await list()).length, 5);
     });
@@ -45,9 +45,9 @@ for (const engine of engines) {
         withoutTimes(stdout),
         [
           '[',
-          '  {"kind":"hub","name":"a","bucket":"hub-0","assigned_at":"TIME"},',
-          '  {"kind":"hub","name":"b","bucket":"hub-0","assigned_at":"TIME"},',
-          '  {"kind":"hub","name":"c","bucket":"hub-1","assigned_at":"TIME"}',
+          '  {"kind":"hub","name":"a","bucket":"hub-0","assigned_at":"TIME","pinned":false},',
+          '  {"kind":"hub","name":"b","bucket":"hub-0","assigned_at":"TIME","pinned":false},',
+          '  {"kind":"hub","name":"c","bucket":"hub-1","assigned_at":"TIME","pinned":false}',
           ']',
           '',
         ].join('\n'),
@@ -55,7 +55,7 @@ for (const engine of engines) {
       const none = await run(['object', 'list', '--kind', 'homedir', '--json'], { env });
       assert.deepEqual(JSON.parse(none.stdout), []);
       const empty = await run(['object', 'list', '--kind', 'homedir'], { env });
-      assert.equal(empty.stdout, 'KIND  OBJECT  BUCKET  ASSIGNED\n');
+      assert.equal(empty.stdout, 'KIND  OBJECT  BUCKET  ASSIGNED  PINNED\n');
     });
 
     it('list has every object once, over many pages, also of one bucket', async () => {
@@ -85,12 +85,12 @@ for (const engine of engines) {
         withoutTimes((await run(['object', 'find', 'a', ...args], { env })).stdout);
       assert.equal(
         await find(),
-        'KIND     OBJECT  BUCKET  ASSIGNED\n' +
-          'homedir  a       home-0  TIME\n' +
-          'hub      a       hub-0   TIME\n',
+        'KIND     OBJECT  BUCKET  ASSIGNED                  PINNED\n' +
+          'homedir  a       home-0  TIME  -\n' +
+          'hub      a       hub-0   TIME  -\n',
       );
       assert.deepEqual(JSON.parse(await find('--kind', 'hub', '--json')), [
-        { kind: 'hub', name: 'a', bucket: 'hub-0', assigned_at: 'TIME' },
+        { kind: 'hub', name: 'a', bucket: 'hub-0', assigned_at: 'TIME', pinned: false },
       ]);
     });
 
