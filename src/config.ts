@@ -89,7 +89,16 @@ const schema = z.strictObject({
 export type Config = Readonly<z.infer<typeof schema>> & {
   /** The first signs cookies, all verify them; none: cookies are not signed. */
   readonly cookieSecrets: readonly string[];
+  /** Who may use the management API; none: it is closed. */
+  readonly adminTokens: readonly AdminToken[];
 };
+
+export interface AdminToken {
+  /** The actor in the history. */
+  readonly name: string;
+  readonly scope: 'read' | 'write';
+  readonly token: string;
+}
 
 /** What the command line may set. */
 export interface Flags {
@@ -125,6 +134,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   });
   const databaseUrl = attempt(() => secret(env, 'DATABASE_URL'));
   const cookieSecrets = attempt(() => readCookieSecrets(env)) ?? [];
+  const adminTokens = attempt(() => readAdminTokens(env)) ?? [];
 
   const log =
     env.SHARDER_LOG_LEVEL === undefined
@@ -142,7 +152,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   if (!parsed.success || mistakes.length > 0) {
     throw new SharderError('settings', `wrong settings:\n  ${mistakes.join('\n  ')}`);
   }
-  return { ...parsed.data, cookieSecrets };
+  return { ...parsed.data, cookieSecrets, adminTokens };
 }
 
 function readFile(path: string): Record<string, unknown> {
@@ -209,6 +219,31 @@ function readCookieSecrets(env: NodeJS.ProcessEnv): string[] {
     );
   }
   return secrets;
+}
+
+const ADMIN_TOKEN = /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=)?([\x21-\x7e]+)$/;
+
+// A token; or several, each with a name and what it may do: ops=…, or dashboard:read=….
+function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
+  const given = (secret(env, 'SHARDER_ADMIN_TOKEN') ?? '').split(/[\s,]+/).filter(Boolean);
+  const tokens = given.map((text, i): AdminToken => {
+    const [, name = 'admin', scope = 'write', token = ''] = ADMIN_TOKEN.exec(text) ?? [];
+    if (token.length < MIN_SECRET_LENGTH) {
+      throw new SharderError(
+        'settings',
+        `SHARDER_ADMIN_TOKEN: number ${i + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
+      );
+    }
+    return { name, scope: scope as AdminToken['scope'], token };
+  });
+  const twice = tokens.find(({ name }, i) => tokens.findIndex((each) => each.name === name) !== i);
+  if (twice) {
+    throw new SharderError(
+      'settings',
+      `SHARDER_ADMIN_TOKEN: two tokens are called ${twice.name}: write NAME=TOKEN, or NAME:read=TOKEN, for each`,
+    );
+  }
+  return tokens;
 }
 
 // A password on the command line is seen by everyone on the machine, one in a file ends up in git.

@@ -9,6 +9,10 @@ export type ErrorCode =
   | 'no_identity' // the request names no user
   | 'bad_identity' // the request names a user in a way that is refused
   | 'untrusted_peer' // the request comes from somebody who may not name a user
+  | 'api_closed' // no token is configured for the management API
+  | 'no_token' // the management API was asked without a token
+  | 'wrong_token'
+  | 'read_only' // the token may read, and change nothing
   | 'unknown_route'
   | 'wrong_method'
   | 'unknown_kind'

@@ -96,7 +96,7 @@ async function linesOf(
   const line = lines[named];
   if (!line) return lines;
   const earlier = await linesOf(knex, kind, String(readDetail(line.detail).from), Number(line.id));
-  return [...earlier, ...(lines.slice(named + 1))];
+  return [...earlier, ...lines.slice(named + 1)];
 }
 
 function readDetail(detail: Stored['detail']): Readonly<Record<string, unknown>> {
