@@ -5,7 +5,7 @@ import { SharderError } from '../errors.js';
 import { checkObjectName } from '../names.js';
 import { getBucket, isOpen } from './buckets.js';
 import { recordChange, type By } from './changes.js';
-import type { Database } from './database.js';
+import type { Database, Reader } from './database.js';
 import { checkKind, listKinds, lockKind } from './kinds.js';
 
 /** Where an object is. */
@@ -29,7 +29,10 @@ type Row = Omit<Assignment, 'assigned_at'> & {
 };
 
 function toAssignment({ kind, name, bucket, assigned_at }: Row): Assignment {
-  return { kind, name, bucket, assigned_at: new Date(assigned_at).toISOString() };
+  const time = new Date(assigned_at);
+  // SQLite takes any text. Whoever wrote it sees what it is.
+  const isTime = !Number.isNaN(time.getTime());
+  return { kind, name, bucket, assigned_at: isTime ? time.toISOString() : String(assigned_at) };
 }
 
 /** Where the object is: of that kind, or of every kind that has one of this name. Never creates. */
@@ -54,7 +57,7 @@ export async function findObjects(
  * `unknown_bucket`.
  */
 export async function* listObjects(
-  database: Database,
+  database: Reader,
   { kind, bucket }: ObjectFilter,
   pageSize: number,
 ): AsyncGenerator<Assignment[]> {
