@@ -179,7 +179,7 @@ export class Staging {
       trx,
       `insert into shard (kind, bucket, name, assigned_at)
         select kind, bucket, name, assigned_at from fresh where true
-        order by kind, name on conflict (kind, name) do nothing`,
+        on conflict (kind, name) do nothing`,
     );
     if (inserted < expected) await addElsewhere(trx, 'fresh');
     return inserted;

@@ -14,18 +14,20 @@ const MAX_LINE_CHARACTERS = 100_000;
 export async function* readNdjson(source: Readable): Pages {
   let page = new Page();
   let line = 0;
-  for await (const text of lines(source)) {
-    line++;
-    if (text.trim() !== '') addLine(page, line, text);
-    if (page.isFull) {
-      yield page;
-      page = new Page();
+  for await (const texts of lines(source)) {
+    for (const text of texts) {
+      line++;
+      if (text.trim() !== '') addLine(page, line, text);
+      if (page.isFull) {
+        yield page;
+        page = new Page();
+      }
     }
   }
   yield page;
 }
 
-async function* lines(source: Readable): AsyncGenerator<string> {
+async function* lines(source: Readable): AsyncGenerator<string[]> {
   let rest = '';
   let isFirst = true;
   for await (const chunk of source.setEncoding('utf8') as AsyncIterable<string>) {
@@ -35,9 +37,9 @@ async function* lines(source: Readable): AsyncGenerator<string> {
     if (rest.length > MAX_LINE_CHARACTERS) {
       throw new SharderError('bad_request', 'it is no NDJSON: it has a line of 100,000 characters');
     }
-    yield* parts;
+    yield parts;
   }
-  yield rest;
+  yield [rest];
 }
 
 function addLine(page: Page, line: number, text: string): void {

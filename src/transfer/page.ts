@@ -3,7 +3,7 @@
 import type { ErrorCode } from '../errors.js';
 
 /** How many rows are in memory at a time. */
-export const PAGE_SIZE = 5_000;
+export const PAGE_SIZE = 2_000;
 
 /** An object as a file says it, unchecked. */
 export interface ObjectLine {

@@ -41,7 +41,7 @@ export async function* readPages(file: string, options: SourceOptions): Pages {
 function open(file: string, isGzip: boolean): Readable {
   // Else the process would wait for the end of what nobody reads any more.
   if (isStandard(file)) return process.stdin.pipe(new PassThrough());
-  const stream = createReadStream(file, { highWaterMark: 256 * 1024 });
+  const stream = createReadStream(file);
   if (!isGzip) return stream;
   const gunzip = createGunzip();
   stream.on('error', (error) => gunzip.destroy(error));
