@@ -48,6 +48,7 @@ function createProgram(): Command {
   addBucket(program);
   addObject(program);
   addTransfer(program);
+  addCare(program);
   addRender(program);
   return program;
 }
@@ -209,6 +210,25 @@ function addTransfer(program: Command): void {
     .action(async (file: string, _options, command: Command) => {
       const { importObjects } = await import('./commands/import.js');
       await importObjects(file, command.optsWithGlobals());
+    });
+}
+
+function addCare(program: Command): void {
+  program
+    .command('backup')
+    .description('copy a SQLite database while the service runs, and check the copy')
+    .argument('<file>')
+    .option('--overwrite', 'a file that is there')
+    .action(async (file: string, _options, command: Command) => {
+      const { backup } = await import('./commands/backup.js');
+      await backup(file, command.optsWithGlobals());
+    });
+  listing(program.command('check'))
+    .description('look whether the database keeps what its schema promises; 1 when it does not')
+    .option('--fix', 'count again what buckets hold')
+    .action(async (_options, command: Command) => {
+      const { check } = await import('./commands/check.js');
+      await check(command.optsWithGlobals());
     });
 }
 

@@ -9,6 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { By } from './changes.js';
 import type { Database } from './database.js';
+import { queryRows, runStatement } from './rows.js';
 
 /** A checked object, and the line that it stood in. */
 export interface StagedRow {
@@ -175,7 +176,7 @@ export class Staging {
    * those that were assigned since `compare`, who are elsewhere join the others that are.
    */
   async insertFresh(trx: Knex.Transaction, expected: number): Promise<number> {
-    const inserted = await run(
+    const inserted = await runStatement(
       trx,
       `insert into shard (kind, bucket, name, assigned_at)
         select kind, bucket, name, assigned_at from fresh where true
@@ -193,14 +194,14 @@ export class Staging {
     const moving = `
       from elsewhere m join shard s on s.kind = m.kind and s.name = m.name
       where s.bucket <> m.bucket`;
-    await run(
+    await runStatement(
       trx,
       `insert into change (actor, action, kind, name, from_bucket, to_bucket, reason)
         select cast(? as text), 'object move', m.kind, m.name, s.bucket, m.bucket, cast(? as text)
         ${moving} order by m.kind, m.name`,
       [actor, reason ?? null],
     );
-    return run(
+    return runStatement(
       trx,
       `update shard set bucket = m.bucket from elsewhere m
         where m.kind = shard.kind and m.name = shard.name and m.bucket <> shard.bucket`,
@@ -208,7 +209,7 @@ export class Staging {
   }
 
   #run(sql: string): Promise<number> {
-    return run(this.#knex, sql);
+    return runStatement(this.#knex, sql);
   }
 
   #all<T>(sql: string): Promise<T[]> {
@@ -223,7 +224,7 @@ export class Staging {
 
 async function addElsewhere(knex: Knex, table: 'incoming' | 'fresh'): Promise<void> {
   // Written so that SQLite begins with the rows that come, and not with all that there are.
-  await run(
+  await runStatement(
     knex,
     `insert into elsewhere (line, kind, name, bucket, from_bucket)
       select i.line, i.kind, i.name, i.bucket, s.bucket
@@ -233,16 +234,8 @@ async function addElsewhere(knex: Knex, table: 'incoming' | 'fresh'): Promise<vo
   );
 }
 
-// Both engines tell how many rows a statement has changed, triggers apart.
-async function run(knex: Knex, sql: string, values: readonly Knex.Value[] = []): Promise<number> {
-  const result = await knex.raw<{ changes?: number; rowCount?: number }>(sql, values);
-  return result.changes ?? result.rowCount ?? 0;
-}
-
 async function all<T>(knex: Knex, sql: string): Promise<T[]> {
-  const result: unknown = await knex.raw(sql);
-  const rows = (Array.isArray(result) ? result : (result as { rows: unknown }).rows) as T[];
-  // PostgreSQL's driver gives a bigint as a string.
+  const rows = await queryRows<T>(knex, sql);
   for (const row of rows as Record<string, unknown>[]) {
     for (const key of ['line', 'other_line']) if (key in row) row[key] = Number(row[key]);
   }
