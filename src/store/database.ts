@@ -54,8 +54,8 @@ export class Database {
   }
 
   /**
-   * Calls `work` with a reader that sees the database as it is at its first statement, whatever is
-   * written meanwhile. Nothing is tried again, for part of it may have been printed.
+   * Calls `work` with a reader that sees the database as it is now, whatever is written meanwhile.
+   * Nothing is tried again, for part of it may have been printed.
    */
   async snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T> {
     const trx = await this.knex.transaction();
@@ -64,6 +64,7 @@ export class Database {
         await trx.raw('set transaction isolation level repeatable read, read only');
         await trx.raw('set local enable_sort = off'); // as in readPage
       }
+      await trx('kind').first('name'); // the moment is that of the first statement that reads
       return await work({ read: (each) => each(trx), readPage: (each) => each(trx) });
     } catch (error) {
       throw this.#explain(error);

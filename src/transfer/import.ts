@@ -29,8 +29,8 @@ export interface ImportOptions {
   readonly by: By;
   /** Told of the rows read so far. */
   readonly onRows: (count: number) => void;
-  /** Told when the transaction begins. */
-  readonly onWrite: () => void;
+  /** Told just before the transaction begins, which waits for it. */
+  readonly onWrite: () => void | Promise<void>;
 }
 
 /** What an import has done, or would do. */
@@ -55,6 +55,7 @@ class Refused extends Error {
 
   constructor(late: readonly Elsewhere[]) {
     super('refused');
+    this.name = 'Refused'; // to explain() a plain error is one of the driver's
     this.late = late;
   }
 }
@@ -119,7 +120,7 @@ export async function importPages(
   const noted = { ...plan, notes: closedNotes(before, arrivals) };
   const isDone = plan.added + plan.moved + plan.kinds.length + plan.buckets.length === 0;
   if (dryRun || isDone) return noted;
-  options.onWrite();
+  await options.onWrite();
   try {
     return await write(database, staging, arrivals, noted, options);
   } catch (error) {
