@@ -5,6 +5,7 @@ import { recordChange, type By } from './changes.js';
 import type { Database } from './database.js';
 import { lockKind } from './kinds.js';
 import {
+  avoidIndexes,
   checkBuckets,
   checkFile,
   checkKinds,
@@ -15,6 +16,7 @@ import {
   checkTriggers,
   findWrongMembers,
   noteCapacities,
+  withoutIndexes,
   type Fault,
 } from './rules.js';
 
@@ -35,9 +37,9 @@ export async function checkDatabase(database: Database): Promise<Findings> {
     ...(await database.read((knex) => checkTriggers(knex, engineName))),
     ...(await database.read(checkKinds)),
     ...(await database.read(checkBuckets)),
-    ...(await database.read(checkOrphans)),
-    ...(await database.rehearse((trx) => checkOnce(trx, engineName))),
-    ...(await checkMembers(database)),
+    ...(await withoutIndexes(database, checkOrphans)),
+    ...(await withoutIndexes(database, checkOnce)),
+    ...(await withoutIndexes(database, checkMembers)),
   ];
   const rows = await checkRows(database);
   const [kinds, buckets] = await Promise.all(
@@ -56,27 +58,19 @@ export async function checkDatabase(database: Database): Promise<Findings> {
 
 /** Sets the counts of all buckets right, with a line of history for each that was wrong. */
 export async function fixMembers(database: Database, by: By): Promise<void> {
-  const wrong = await findWrongMembers(database);
-  for (const kind of new Set(wrong.map((bucket) => bucket.kind))) {
-    if (!(await database.read((knex) => knex('kind').where({ name: kind }).first('name'))))
-      continue;
+  for (const kind of await database.read((knex) => knex('kind').pluck<string[]>('name'))) {
     await database.write(async (trx) => {
       await lockKind(trx, kind);
       // Somebody in psql does not take the kind's lock.
       if (database.engineName === 'postgres') {
         await trx.raw('lock table shard in share row exclusive mode');
       }
-      const names = wrong.filter((bucket) => bucket.kind === kind).map(({ bucket }) => bucket);
-      for (const name of names) {
-        const of = { kind, bucket: name };
-        const to = Number((await trx('shard').where(of).count({ n: '*' }))[0]?.n);
-        const bucket = await trx('bucket')
-          .where({ kind, name })
-          .first<{ members: number }>('members');
-        if (bucket.members === to) continue;
-        await trx('bucket').where({ kind, name }).update({ members: to });
-        const detail = { members: { from: bucket.members, to } };
-        await recordChange(trx, { ...by, action: 'check fix', kind, to_bucket: name, detail });
+      const hint = await avoidIndexes(trx, database.engineName);
+      for (const { bucket, members, n, ...of } of await findWrongMembers(trx, hint)) {
+        if (of.kind !== kind) continue;
+        await trx('bucket').where({ kind, name: bucket }).update({ members: n });
+        const detail = { members: { from: members, to: Number(n) } };
+        await recordChange(trx, { ...by, action: 'check fix', kind, to_bucket: bucket, detail });
       }
     });
   }

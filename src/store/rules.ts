@@ -127,11 +127,11 @@ export async function checkBuckets(knex: Knex): Promise<Fault[]> {
   });
 }
 
-export async function checkOrphans(knex: Knex): Promise<Fault[]> {
+export async function checkOrphans(trx: Knex.Transaction, hint: string): Promise<Fault[]> {
   const rows = await queryRows<{ kind: string; bucket: string; n: number | string }>(
-    knex,
+    trx,
     `select s.kind, s.bucket, s.n
-      from (select kind, bucket, count(*) as n from shard group by kind, bucket) s
+      from (select kind, bucket, count(*) as n from shard ${hint} group by kind, bucket) s
       left join bucket b on b.kind = s.kind and b.name = s.bucket
       where b.name is null order by s.kind, s.bucket`,
   );
@@ -145,12 +145,27 @@ export async function checkOrphans(knex: Knex): Promise<Fault[]> {
   );
 }
 
-// Of the table itself, not of the index, which would never show what it should have kept out.
-export async function checkOnce(trx: Knex.Transaction, engine: EngineName): Promise<Fault[]> {
+/**
+ * Calls `work` with a transaction whose statements read the table itself: what is counted by a damaged
+ * index is not to be trusted. On SQLite each of them must say so, by the `hint`.
+ */
+export function withoutIndexes<T>(
+  database: Database,
+  work: (trx: Knex.Transaction, hint: string) => Promise<T>,
+): Promise<T> {
+  return database.rehearse(async (trx) => work(trx, await avoidIndexes(trx, database.engineName)));
+}
+
+/** For the rest of the transaction on PostgreSQL; on SQLite what the statement must say. */
+export async function avoidIndexes(trx: Knex.Transaction, engine: EngineName): Promise<string> {
+  if (engine === 'sqlite') return 'not indexed';
   for (const scan of ['indexscan', 'indexonlyscan', 'bitmapscan']) {
-    if (engine === 'postgres') await trx.raw(`set local enable_${scan} = off`);
+    await trx.raw(`set local enable_${scan} = off`);
   }
-  const hint = engine === 'sqlite' ? 'not indexed' : '';
+  return '';
+}
+
+export async function checkOnce(trx: Knex.Transaction, hint: string): Promise<Fault[]> {
   const rows = await queryRows<{ kind: string; name: string; n: number | string }>(
     trx,
     `select kind, name, count(*) as n from shard ${hint}
@@ -161,7 +176,7 @@ export async function checkOnce(trx: Knex.Transaction, engine: EngineName): Prom
       'once',
       { kind, name },
       `it stands there ${Number(n)} times: the index is damaged`,
-      `delete the rows that are wrong, by their id, then type ${engine === 'sqlite' ? 'REINDEX' : 'REINDEX TABLE'} shard;`,
+      `delete the rows that are wrong, by their id, then type REINDEX ${hint === '' ? 'TABLE ' : ''}shard;`,
     ),
   );
 }
@@ -173,21 +188,20 @@ interface WrongMembers {
   readonly n: number | string;
 }
 
-export function findWrongMembers(database: Database): Promise<WrongMembers[]> {
-  return database.read((knex) =>
-    queryRows<WrongMembers>(
-      knex,
-      `select b.kind, b.name as bucket, b.members, coalesce(s.n, 0) as n
-        from bucket b
-        left join (select kind, bucket, count(*) as n from shard group by kind, bucket) s
-          on s.kind = b.kind and s.bucket = b.name
-        where b.members <> coalesce(s.n, 0) order by b.kind, b.name`,
-    ),
+/** Buckets whose count is wrong, by kind and name. */
+export function findWrongMembers(trx: Knex.Transaction, hint: string): Promise<WrongMembers[]> {
+  return queryRows<WrongMembers>(
+    trx,
+    `select b.kind, b.name as bucket, b.members, coalesce(s.n, 0) as n
+      from bucket b
+      left join (select kind, bucket, count(*) as n from shard ${hint} group by kind, bucket) s
+        on s.kind = b.kind and s.bucket = b.name
+      where b.members <> coalesce(s.n, 0) order by b.kind, b.name`,
   );
 }
 
-export async function checkMembers(database: Database): Promise<Fault[]> {
-  return (await findWrongMembers(database)).map(({ kind, bucket, members, n }) =>
+export async function checkMembers(trx: Knex.Transaction, hint: string): Promise<Fault[]> {
+  return (await findWrongMembers(trx, hint)).map(({ kind, bucket, members, n }) =>
     fault(
       'members',
       { kind, bucket },
