@@ -38,7 +38,8 @@ export async function backup(
 }
 
 function checkCopy(file: string): void {
-  const copy = new Sqlite(file, { readonly: true });
+  // Not read-only: then SQLite leaves out the rules that a row must keep.
+  const copy = new Sqlite(file, { fileMustExist: true });
   try {
     const [first] = copy.prepare<[], string>('pragma integrity_check').pluck().all();
     if (first === 'ok') return;
