@@ -187,7 +187,7 @@ function addTransfer(program: Command): void {
     .description('write all objects as CSV or NDJSON')
     .argument(
       '[file]',
-      'its name tells the format: .csv, .ndjson, .jsonl, each with .gz; default: -',
+      'its name tells the format: .csv, .ndjson, .jsonl, each with .gz; default: - (standard output)',
     )
     .option('--kind <kind>', 'only those of this kind')
     .addOption(format(['csv', 'ndjson']))
@@ -200,7 +200,7 @@ function addTransfer(program: Command): void {
     .description(
       'read objects from CSV, NDJSON or a SQLite database: all, or none if a line is wrong',
     )
-    .argument('<file>', 'its name tells the format, as in export; - is standard input')
+    .argument('[file]', 'its name tells the format, as in export; default: - (standard input)', '-')
     .option('--kind <kind>', 'the kind of lines that name none', DEFAULT_KIND)
     .addOption(format(['csv', 'ndjson', 'sqlite']))
     .option('--table <table>', 'of a SQLite database, the table to read')

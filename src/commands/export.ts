@@ -32,7 +32,7 @@ export async function exportObjects(
   if (format === 'sqlite') {
     throw new SharderError('settings', 'a SQLite database is made by `sharder backup FILE`');
   }
-  const progress = new Progress('exported');
+  const progress = new Progress('exported', { isQuiet: isStandard(file) && process.stdout.isTTY });
   await withDatabase(
     flags,
     (database) =>
@@ -48,8 +48,9 @@ export async function exportObjects(
         });
       }),
     { isBulk: true },
-  );
-  progress.end();
+  ).finally(() => {
+    progress.end();
+  });
 }
 
 async function* textOf(

@@ -5,13 +5,15 @@ const EVERY_MS = 200;
 
 export class Progress {
   readonly #what: string;
+  readonly #isQuiet: boolean;
   readonly #started = performance.now();
   #shownAt = 0;
   #isShown = false;
 
-  /** `what`: read, exported. */
-  constructor(what: string) {
+  /** `what`: read, exported. `isQuiet`: never show it, where it would be in the way of the output. */
+  constructor(what: string, { isQuiet = false } = {}) {
     this.#what = what;
+    this.#isQuiet = isQuiet || !process.stderr.isTTY;
   }
 
   /** So many rows so far. */
@@ -25,7 +27,7 @@ export class Progress {
 
   /** Shows `text` in place of what was shown before. */
   say(text: string): void {
-    if (!process.stderr.isTTY || performance.now() - this.#started < SILENT_MS) return;
+    if (this.#isQuiet || performance.now() - this.#started < SILENT_MS) return;
     this.#isShown = true;
     process.stderr.write(`\r${text}\u001b[K`);
   }
