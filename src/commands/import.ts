@@ -103,7 +103,9 @@ function refused(imported: Imported, file: string): SharderError {
 
 function lines({ problems, wrong }: Imported): string[] {
   const shown = problems.slice(0, SHOWN).map(({ line, message }) => `line ${line}: ${message}`);
-  return wrong > SHOWN ? [...shown, `and ${wrong - SHOWN} more: --json lists up to a thousand`] : shown;
+  return wrong > SHOWN
+    ? [...shown, `and ${wrong - SHOWN} more: --json lists up to a thousand`]
+    : shown;
 }
 
 // Which option lets what is wrong pass.

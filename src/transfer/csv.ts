@@ -3,7 +3,6 @@
 
 import type { Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
-import { stringify } from 'csv-stringify/sync';
 import { SharderError } from '../errors.js';
 import type { Assignment } from '../store/objects.js';
 import { Columns } from './columns.js';
@@ -58,8 +57,10 @@ export async function* writeCsv(
 ): AsyncGenerator<string> {
   yield `${COLUMNS.join(',')}\n`;
   for await (const page of pages) {
-    yield stringify(
-      page.map(({ kind, name, bucket, assigned_at }) => [kind, name, bucket, assigned_at]),
-    );
+    yield page.map((row) => `${COLUMNS.map((column) => quote(row[column])).join(',')}\n`).join('');
   }
+}
+
+function quote(field: string): string {
+  return /[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
 }
