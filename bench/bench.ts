@@ -35,6 +35,7 @@ const DEFAULT: Settings = {
   growth: { objects: 1_000_000, runs: 3 },
   starts: 7,
   commands: { listed: 1_000_000, adopted: 200_000, runs: 3 },
+  transfer: { rows: 1_000_000, runs: 3 },
 };
 const FULL: Settings = { ...DEFAULT, objects: [...DEFAULT.objects, 10_000_000] };
 const QUICK: Settings = {
@@ -46,6 +47,7 @@ const QUICK: Settings = {
   growth: { objects: 100_000, runs: 1 },
   starts: 3,
   commands: { listed: 100_000, adopted: 20_000, runs: 1 },
+  transfer: { rows: 100_000, runs: 1 },
 };
 
 interface Arguments {
@@ -164,7 +166,14 @@ timer of 1 ms, and the resident memory of the server are the highest of all runs
     ...others,
     onEnd: (cleanup) => cleanups.push(cleanup),
   };
-  const figures: Figures = { rates: [], growths: [], edges: [], starts: [], commands: [] };
+  const figures: Figures = {
+    rates: [],
+    growths: [],
+    edges: [],
+    starts: [],
+    commands: [],
+    transfers: [],
+  };
   for (const name of sections) await SECTIONS.get(name)?.(bench, paper, figures);
 
   const targets = targetRows(figures);

@@ -23,6 +23,8 @@ export interface Settings {
   readonly growth: { readonly objects: number; readonly runs: number };
   readonly starts: number;
   /** How many objects are listed, how many users adopted, and how often. */
+  /** How many rows are imported and exported, and how often. */
+  readonly transfer: { readonly rows: number; readonly runs: number };
   readonly commands: { readonly listed: number; readonly adopted: number; readonly runs: number };
 }
 

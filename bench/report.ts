@@ -3,6 +3,7 @@
 import type { CommandRun } from './commands.js';
 import type { EdgeRun } from './edge.js';
 import type { Growth, Run } from './measure.js';
+import type { TransferRun } from './transfer.js';
 
 /** A line of the table of rates. */
 export interface Figure {
@@ -39,6 +40,13 @@ export interface CommandFigure {
   readonly runs: readonly CommandRun[];
 }
 
+export interface TransferFigure {
+  readonly what: string;
+  readonly engine: string;
+  readonly rows: number;
+  readonly runs: readonly TransferRun[];
+}
+
 /** All that was measured. */
 export interface Figures {
   readonly rates: Figure[];
@@ -46,6 +54,7 @@ export interface Figures {
   readonly edges: EdgeFigure[];
   readonly starts: StartFigure[];
   readonly commands: CommandFigure[];
+  readonly transfers: TransferFigure[];
 }
 
 /** What the figures are called that a target is judged on. */
@@ -54,6 +63,7 @@ export const NEW = 'new user, names in order';
 export const EDGE_CACHED = 'with cached answers';
 export const EDGE_SIGNED = 'with signed cookies';
 export const HELP = 'sharder --help';
+export const IMPORT = 'import, names in order';
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -178,10 +188,47 @@ export function commandRow({ what, engine, runs }: CommandFigure): string[] {
   return [what, engine, fixed(median(seconds)), fixed(slowest), whole(megabytes(runs))];
 }
 
+export const TRANSFER_HEADINGS = [
+  'what',
+  'engine',
+  'rows',
+  'seconds',
+  "the engine's own",
+  'its rate × own',
+  'lowest … highest',
+  'locked s',
+  'memory MB',
+] as const;
+
+const toOwn = ({ seconds, ownSeconds }: TransferRun): number => ownSeconds / seconds;
+
+export function transferRow({ what, engine, rows, runs }: TransferFigure): string[] {
+  const ratios = runs.map(toOwn);
+  const locked = runs.flatMap(({ lockedSeconds }) => lockedSeconds ?? []);
+  return [
+    what,
+    engine,
+    whole(rows),
+    fixed(median(runs.map(({ seconds }) => seconds))),
+    fixed(median(runs.map(({ ownSeconds }) => ownSeconds))),
+    fixed(median(ratios)),
+    `${fixed(Math.min(...ratios))} … ${fixed(Math.max(...ratios))}`,
+    locked.length === 0 ? '' : fixed(Math.max(...locked)),
+    whole(megabytes(runs)),
+  ];
+}
+
 export const TARGET_HEADINGS = ['what', 'measured', 'target', ''] as const;
 
 /** A row for each target that these figures tell something of. */
-export function targetRows({ rates, growths, edges, starts, commands }: Figures): string[][] {
+export function targetRows({
+  rates,
+  growths,
+  edges,
+  starts,
+  commands,
+  transfers,
+}: Figures): string[][] {
   const measured = rates.filter(({ objects }) => objects !== undefined);
   const sizes = measured.map(({ objects = 0 }) => objects);
   const [small, large] = [Math.min(...sizes), Math.max(...sizes)];
@@ -222,6 +269,13 @@ export function targetRows({ rates, growths, edges, starts, commands }: Figures)
   }
   for (const { what, runs } of commands.filter((figure) => figure.what === HELP)) {
     rows.push(atMost(what, median(runs.map(({ seconds }) => seconds)), 0.3, 's', 2));
+  }
+  for (const figure of transfers) {
+    const what = `${figure.what} of ${whole(figure.rows)} rows, ${figure.engine}`;
+    if (figure.what === IMPORT) {
+      rows.push(atLeast(`${what}, against its own load`, median(figure.runs.map(toOwn)), 0.3));
+    }
+    rows.push(atMost(`memory of ${what}`, megabytes(figure.runs), 200, 'MB', 0));
   }
   return rows;
 }

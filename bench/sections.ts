@@ -15,6 +15,7 @@ import {
   type Settings,
 } from './measure.js';
 import type { Paper } from './paper.js';
+import { measureExport, measureImport, type TransferRun } from './transfer.js';
 import {
   COMMAND_HEADINGS,
   commandRow,
@@ -25,12 +26,15 @@ import {
   GROWTH_HEADINGS,
   growthRow,
   HELP,
+  IMPORT,
   KNOWN,
   NEW,
   RATE_HEADINGS,
   rateRow,
   START_HEADINGS,
   startRow,
+  TRANSFER_HEADINGS,
+  transferRow,
   type Figures,
 } from './report.js';
 
@@ -232,6 +236,31 @@ is a database of the Python sharder with five buckets.`);
   await paper.addTable(COMMAND_HEADINGS, figures.commands.map(commandRow));
 };
 
+const transfer: Section = async (bench, paper, figures) => {
+  const { rows, runs: count } = bench.settings.transfer;
+  await paper.add(`## Import and export
+Of CSV, each run just after the engine has done the same by itself: prepared inserts in one durable
+transaction on SQLite, COPY on PostgreSQL, into the same empty table with its indexes and triggers; for
+an export, a SELECT whose rows are thrown away, or COPY. Locked is how long new users wait for the one
+transaction of an import, the longest of all runs; known users do not. Memory is the most at once.`);
+  const add = async (what: string, engine: Engine, run: () => Promise<TransferRun>) => {
+    const runs = await paper.measure(`${what}, ${engine.name}, ${rows} rows`, async () => {
+      const all: TransferRun[] = [];
+      while (all.length < count) all.push(await run());
+      return all;
+    });
+    if (runs) figures.transfers.push({ what, engine: engine.name, rows, runs });
+  };
+  for (const engine of bench.engines) {
+    await add(IMPORT, engine, () => measureImport(engine, rows, 'ordered'));
+    await add('import, names in no order', engine, () => measureImport(engine, rows, 'random'));
+    await bench.tables.lend(engine, 'ordered', rows, async ({ url }) => {
+      await add('export', engine, () => measureExport(engine, url));
+    });
+  }
+  await paper.addTable(TRANSFER_HEADINGS, figures.transfers.map(transferRow));
+};
+
 /** By the names that `--only` takes, in the order in which they are measured. */
 export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['http', http],
@@ -241,4 +270,5 @@ export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['growth', growth],
   ['edge', edge],
   ['commands', commands],
+  ['transfer', transfer],
 ]);

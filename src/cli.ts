@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printable } from './commands/table.js';
 import { SharderError } from './errors.js';
 import { DEFAULT_KIND } from './names.js';
@@ -47,6 +47,8 @@ function createProgram(): Command {
   addKind(program);
   addBucket(program);
   addObject(program);
+  addTransfer(program);
+  addCare(program);
   addRender(program);
   return program;
 }
@@ -220,6 +222,61 @@ function addObject(program: Command): void {
       const { removeObject } = await import('./commands/object.js');
       await removeObject(name, command.optsWithGlobals());
     });
+}
+
+function addTransfer(program: Command): void {
+  program
+    .command('export')
+    .description('write all objects as CSV or NDJSON')
+    .argument(
+      '[file]',
+      'its name tells the format: .csv, .ndjson, .jsonl, each with .gz; default: - (standard output)',
+    )
+    .option('--kind <kind>', 'only those of this kind')
+    .addOption(format(['csv', 'ndjson']))
+    .option('--overwrite', 'a file that is there')
+    .action(async (file: string | undefined, _options, command: Command) => {
+      const { exportObjects } = await import('./commands/export.js');
+      await exportObjects(file, command.optsWithGlobals());
+    });
+  changing(program.command('import'))
+    .description(
+      'read objects from CSV, NDJSON or a SQLite database: all, or none if a line is wrong',
+    )
+    .argument('[file]', 'its name tells the format, as in export; default: - (standard input)', '-')
+    .option('--kind <kind>', 'the kind of lines that name none', DEFAULT_KIND)
+    .addOption(format(['csv', 'ndjson', 'sqlite']))
+    .option('--table <table>', 'of a SQLite database, the table to read')
+    .option('--create-buckets', 'make the kinds and buckets that are not there')
+    .option('--move', 'move objects that are in another bucket already')
+    .option('--skip-errors', 'leave out the lines that are wrong, and import the others')
+    .action(async (file: string, _options, command: Command) => {
+      const { importObjects } = await import('./commands/import.js');
+      await importObjects(file, command.optsWithGlobals());
+    });
+}
+
+function addCare(program: Command): void {
+  program
+    .command('backup')
+    .description('copy a SQLite database while the service runs, and check the copy')
+    .argument('<file>')
+    .option('--overwrite', 'a file that is there')
+    .action(async (file: string, _options, command: Command) => {
+      const { backup } = await import('./commands/backup.js');
+      await backup(file, command.optsWithGlobals());
+    });
+  listing(program.command('check'))
+    .description('look whether the database keeps what its schema promises; 1 when it does not')
+    .option('--fix', 'count again what buckets hold')
+    .action(async (_options, command: Command) => {
+      const { check } = await import('./commands/check.js');
+      await check(command.optsWithGlobals());
+    });
+}
+
+function format(choices: readonly string[]): Option {
+  return new Option('--format <format>', 'where the name does not tell').choices(choices);
 }
 
 function addRender(program: Command): void {

@@ -14,6 +14,9 @@ import { retry } from './retry.js';
 import { SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
 import { explainSqliteError, isBusy } from './sqlite-errors.js';
 
+/** Runs statements that read; `readPage` one that reads a page in the order of an index. */
+export type Reader = Pick<Database, 'read' | 'readPage'>;
+
 /** An open database. Close it when done. */
 export class Database {
   readonly engineName: EngineName;
@@ -48,6 +51,26 @@ export class Database {
       await trx.raw('set local enable_sort = off');
       return work(trx);
     });
+  }
+
+  /**
+   * Calls `work` with a reader that sees the database as it is now, whatever is written meanwhile.
+   * Nothing is tried again, for part of it may have been printed.
+   */
+  async snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T> {
+    const trx = await this.knex.transaction();
+    try {
+      if (this.engineName === 'postgres') {
+        await trx.raw('set transaction isolation level repeatable read, read only');
+        await trx.raw('set local enable_sort = off'); // as in readPage
+      }
+      await trx('kind').first('name'); // the moment is that of the first statement that reads
+      return await work({ read: (each) => each(trx), readPage: (each) => each(trx) });
+    } catch (error) {
+      throw this.#explain(error);
+    } finally {
+      await trx.rollback();
+    }
   }
 
   /**
@@ -119,27 +142,30 @@ export class Database {
   }
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
-    const [isTransient, explain] =
-      this.engineName === 'sqlite' ? [isBusy, explainSqliteError] : [isConflict, explainOpenError];
     try {
-      return await retry(work, isTransient);
+      return await retry(work, this.engineName === 'sqlite' ? isBusy : isConflict);
     } catch (error) {
-      throw explain(error);
+      throw this.#explain(error);
     }
+  }
+
+  #explain(error: unknown): unknown {
+    return this.engineName === 'sqlite' ? explainSqliteError(error) : explainOpenError(error);
   }
 }
 
 /**
  * Opens the database that `url` names: `sqlite:FILE` (made when it is not there) or
  * `postgres://user:password@host:port/database`. Brings its schema up to date, unless `migrate` is
- * false: then a schema of another version is refused, and no file is made. Throws `settings` for a URL
- * of another form, or a database or user that is not there; `schema`; or `database_unavailable`.
+ * false: then a schema of another version is refused, and no file is made. `isBulk`: see `connect`.
+ * Throws `settings` for a URL of another form, or a database or user that is not there; `schema`; or
+ * `database_unavailable`.
  */
 export async function openDatabase(
   url: string,
-  { migrate = true }: { migrate?: boolean } = {},
+  { migrate = true, isBulk = false }: { migrate?: boolean; isBulk?: boolean } = {},
 ): Promise<Database> {
-  const database = connect(url, migrate);
+  const database = connect(url, migrate, { isBulk });
   try {
     if (migrate) await database.migrate();
     else await database.checkSchema();
@@ -158,17 +184,29 @@ function ignore(): void {
   // said elsewhere
 }
 
-/** The database that `url` names, whatever its schema. See `openDatabase`, which is the one to use. */
-export function connect(url: string, mayCreate: boolean): Database {
-  if (/^postgres(ql)?:\/\//.test(url)) return connectPostgres(url);
-  if (url.startsWith('sqlite:')) return connectSqlite(url.slice('sqlite:'.length), mayCreate);
+/**
+ * The database that `url` names, whatever its schema. See `openDatabase`, which is the one to use.
+ * `isBulk`: for what takes long, all of it on one connection, which keeps its temporary tables, and
+ * whose statements may take their time.
+ */
+export function connect(url: string, mayCreate: boolean, { isBulk = false } = {}): Database {
+  if (/^postgres(ql)?:\/\//.test(url)) return connectPostgres(url, isBulk);
+  if (url.startsWith('sqlite:')) {
+    return connectSqlite(url.slice('sqlite:'.length), mayCreate, isBulk);
+  }
   throw new SharderError(
     'settings',
     `database: ${JSON.stringify(withoutPassword(url))} is not a database URL; write sqlite:FILE or postgres://user:password@host:port/database`,
   );
 }
 
-function connectSqlite(file: string, mayCreate: boolean): Database {
+// A connection of the pool that is not used for a while is closed, but for the least number.
+const ALONE = { min: 1, max: 1 } as const;
+
+// In KiB. What is written in the order of its index needs no more, and takes no longer.
+const BULK_CACHE_SIZE = -8_192;
+
+function connectSqlite(file: string, mayCreate: boolean, isBulk: boolean): Database {
   if (file === '' || file.startsWith('//') || file.startsWith(':') || file.includes('?')) {
     // SQLAlchemy writes three slashes, and a fourth for an absolute path.
     const meant = /^\/\/\/([^?:][^?]*)$/.exec(file)?.[1] ?? 'sharder.db';
@@ -197,11 +235,12 @@ function connectSqlite(file: string, mayCreate: boolean): Database {
     useNullAsDefault: true,
     log: SILENT,
     pool: {
-      min: 0,
-      max: 2, // one for the engine, one for everything else
+      // one for the engine, one for everything else
+      ...(isBulk ? ALONE : { min: 0, max: 2 }),
       afterCreate: (connection: SqliteConnection, done: (error?: unknown) => void) => {
         try {
           for (const pragma of SQLITE_PRAGMAS) connection.pragma(pragma);
+          if (isBulk) connection.pragma(`cache_size = ${BULK_CACHE_SIZE}`);
           done();
         } catch (error) {
           done(error);
@@ -221,13 +260,26 @@ type PooledConnection = pg.Client & { openedAt?: number };
 // Not as parameters of the connection, which poolers refuse. A process that is stopped, or cut off,
 // in the middle of a transaction gives up its locks. And an answer is given after its commit is
 // durable, whatever the database's default.
+const DURABLE = `
+  select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') = 'off'`;
 const SESSION = `
   set statement_timeout = 3000;
   set idle_in_transaction_session_timeout = 5000;
-  select set_config('synchronous_commit', 'on', false)
-    where current_setting('synchronous_commit') = 'off'`;
+  ${DURABLE}`;
 
-function connectPostgres(url: string): Database {
+// Nobody waits for what is done in bulk. Where it is broken off by Ctrl-C, its locks go within a
+// second, and not at the end of a statement that takes long.
+const BULK_SESSION = `
+  set statement_timeout = 0;
+  set idle_in_transaction_session_timeout = 0;
+  do $$ begin
+    perform set_config('client_connection_check_interval', '1000', false);
+  exception when others then -- not every system can
+  end $$;
+  ${DURABLE}`;
+
+function connectPostgres(url: string, isBulk: boolean): Database {
   const knex = createKnex({
     client: 'pg',
     connection: {
@@ -235,23 +287,22 @@ function connectPostgres(url: string): Database {
       application_name: 'sharder',
       keepAlive: true,
       connectionTimeoutMillis: 3_000,
-      pipeline: true, // knex's types do not know it
+      pipeline: !isBulk, // knex's types do not know it; COPY cannot be sent in one
     } as pg.ClientConfig as Knex.PgConnectionConfig,
     log: SILENT,
     acquireConnectionTimeout: 5_000,
     pool: {
-      min: 0,
-      max: 8,
+      ...(isBulk ? ALONE : { min: 0, max: 8 }),
       afterCreate: (connection: PooledConnection, done: (error?: unknown) => void) => {
         connection.openedAt = performance.now();
-        connection.query(SESSION, done);
+        connection.query(isBulk ? BULK_SESSION : SESSION, done);
       },
     },
   });
   return new Database('postgres', withoutPassword(url), knex);
 }
 
-/** A URL as it may be shown: its password, and what stands behind a `?`, left out. */
-function withoutPassword(url: string): string {
+/** A database's URL as it may be shown: its password, and what stands behind a `?`, left out. */
+export function withoutPassword(url: string): string {
   return url.replace(/^([a-z0-9+]+:\/\/[^:@/]*):.*@/is, '$1@').replace(/\?.*$/s, '');
 }

@@ -26,6 +26,17 @@ export function unknownKind(kind: string): SharderError {
   );
 }
 
+/** Adds a kind, where it is not there yet. */
+export async function addKind(
+  trx: Knex.Transaction,
+  kind: string,
+  policy = 'emptiest',
+  settings: object = {},
+): Promise<void> {
+  const row = { name: kind, policy, settings: JSON.stringify(settings) };
+  await trx('kind').insert(row).onConflict('name').ignore();
+}
+
 /** Takes the kind's lock for the rest of the transaction. Throws `unknown_kind`. */
 export async function lockKind(trx: Knex.Transaction, kind: string): Promise<void> {
   const changed = await trx('kind').where({ name: kind }).increment('version');
@@ -46,6 +57,27 @@ export interface Kind {
   readonly buckets: readonly string[];
   /** How many objects they hold. */
   readonly objects: number;
+}
+
+/** What a kind is told by a person, but its buckets. */
+export interface KindSettings {
+  readonly name: string;
+  readonly policy: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** The settings of all kinds, or of one, by name. Throws `unknown_kind`. */
+export async function listKindSettings(knex: Knex, kind?: string): Promise<KindSettings[]> {
+  if (kind !== undefined) await checkKind(knex, kind);
+  const rows = await knex('kind')
+    .where(kind === undefined ? {} : { name: kind })
+    .orderBy('name')
+    .select<{ name: string; policy: string; settings: unknown }[]>('name', 'policy', 'settings');
+  return rows.map(({ settings, ...row }) => ({
+    ...row,
+    // SQLite has JSON as text.
+    settings: (typeof settings === 'string' ? JSON.parse(settings) : settings) as object,
+  })) as KindSettings[];
 }
 
 /** All kinds, by name. */
@@ -85,7 +117,7 @@ export async function declareKinds(
     checkDistinct(kind, declaration);
     if ((await database.read((knex) => missing(knex, kind, declaration))).length === 0) continue;
     await database.write(async (trx) => {
-      await trx('kind').insert({ name: kind }).onConflict('name').ignore();
+      await addKind(trx, kind);
       await lockKind(trx, kind);
       for (const step of await missing(trx, kind, declaration)) await step(trx, { actor });
     });

@@ -5,7 +5,7 @@ import { SharderError } from '../errors.js';
 import { checkObjectName } from '../names.js';
 import { getBucket, isOpen } from './buckets.js';
 import { recordChange, type By } from './changes.js';
-import type { Database } from './database.js';
+import type { Database, Reader } from './database.js';
 import { checkKind, listKinds, lockKind } from './kinds.js';
 
 /** Where an object is. */
@@ -42,9 +42,10 @@ export function toAssignment(row: Omit<ObjectRow, 'id'>): Assignment {
   return { kind, name, bucket, assigned_at: toIso(assigned_at), pinned: Boolean(pinned) };
 }
 
-/** A time as the drivers give it, in ISO 8601, UTC. */
+/** A time as the drivers give it, in ISO 8601, UTC; what is no time, as SQLite has it, stays as it is. */
 export function toIso(time: string | Date): string {
-  return new Date(time).toISOString();
+  const at = new Date(time);
+  return Number.isNaN(at.getTime()) ? String(time) : at.toISOString();
 }
 
 /** Where the object is: of that kind, or of every kind that has one of this name. Never creates. */
@@ -69,7 +70,7 @@ export async function findObjects(
  * `unknown_bucket`.
  */
 export async function* listObjects(
-  database: Database,
+  database: Reader,
   { kind, bucket }: ObjectFilter,
   pageSize: number,
 ): AsyncGenerator<Assignment[]> {

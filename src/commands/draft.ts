@@ -1,0 +1,62 @@
+// A file that is there whole or not at all: written beside its name, on disk before it is given it.
+
+import { lstatSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { SharderError } from '../errors.js';
+
+/**
+ * Calls `write` with the name of a draft, and gives it the name `file` when that has resolved. Throws
+ * `exists` for a file that is there, unless it may be overwritten.
+ */
+export async function writeWhole<T>(
+  file: string,
+  mayOverwrite: boolean,
+  write: (draft: string) => Promise<T>,
+): Promise<T> {
+  const there = lstatSync(file, { throwIfNoEntry: false });
+  if (there && !there.isFile()) {
+    throw new SharderError('exists', `${file} is there, and is no plain file: name another`);
+  }
+  if (there && !mayOverwrite) {
+    throw new SharderError(
+      'exists',
+      `${file} is there already: name another, or overwrite it (--overwrite)`,
+    );
+  }
+  const draft = `${file}.part`;
+  try {
+    await rm(draft, { force: true });
+    const result = await write(draft);
+    await sync(draft);
+    await rename(draft, file);
+    await sync(dirname(file));
+    return result;
+  } catch (error) {
+    await rm(draft, { force: true }).catch(() => undefined);
+    throw explain(error, file);
+  }
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such directory',
+  ENOTDIR: 'there is no such directory',
+  EACCES: 'this user may not write there',
+  EROFS: 'nothing can be written there',
+  ENOSPC: 'the disk is full',
+};
+
+function explain(error: unknown, file: string): unknown {
+  const reason = REASONS[(error as NodeJS.ErrnoException).code ?? ''];
+  if (reason === undefined) return error;
+  return new SharderError('bad_request', `${file} cannot be written: ${reason}`, { cause: error });
+}

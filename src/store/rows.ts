@@ -1,0 +1,19 @@
+// Raw statements, whose results the two drivers give in different forms.
+
+import type { Knex } from 'knex';
+
+/** The rows of a query. PostgreSQL's driver gives a bigint as a string. */
+export async function queryRows<T>(knex: Knex, sql: string): Promise<T[]> {
+  const result: unknown = await knex.raw(sql);
+  return (Array.isArray(result) ? result : (result as { rows: unknown }).rows) as T[];
+}
+
+/** Runs a statement; resolves with how many rows it has changed, triggers apart. */
+export async function runStatement(
+  knex: Knex,
+  sql: string,
+  values: readonly Knex.Value[] = [],
+): Promise<number> {
+  const result = await knex.raw<{ changes?: number; rowCount?: number }>(sql, values);
+  return result.changes ?? result.rowCount ?? 0;
+}

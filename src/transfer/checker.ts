@@ -1,0 +1,169 @@
+// Checks what the lines of a file say, each by itself: names, times, and whether there is such a
+// bucket. No database is asked.
+
+import { z } from 'zod';
+import { SharderError } from '../errors.js';
+import { checkBucketName, checkKindName, checkObjectName } from '../names.js';
+import { columns, type BucketSettings } from '../store/buckets.js';
+import type { StagedRow } from '../store/staging.js';
+import type { BucketLine, KindLine, ObjectLine, Page, Problem } from './page.js';
+
+/** A kind that is to be made. */
+export interface NewKind {
+  readonly kind: string;
+  readonly policy: string;
+  readonly settings: object;
+}
+
+/** A bucket that is to be made. */
+export interface NewBucket extends BucketSettings {
+  readonly kind: string;
+  readonly name: string;
+  readonly state: string;
+  readonly state_reason: string | null;
+}
+
+export interface CheckerOptions {
+  readonly kind: string;
+  readonly createBuckets: boolean;
+}
+
+// A day alone is none: it would depend on where one is.
+const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$/;
+
+/** Knows the buckets that there are, and gathers those that are to be made. */
+export class Checker {
+  readonly #kinds = new Map<string, Set<string>>();
+  readonly #options: CheckerOptions;
+  readonly newKinds: NewKind[] = [];
+  readonly newBuckets: NewBucket[] = [];
+  readonly #now = new Date().toISOString();
+
+  constructor(
+    kinds: readonly string[],
+    buckets: readonly { readonly kind: string; readonly name: string }[],
+    options: CheckerOptions,
+  ) {
+    this.#options = options;
+    for (const kind of kinds) this.#kinds.set(kind, new Set());
+    for (const { kind, name } of buckets) this.#kinds.get(kind)?.add(name);
+  }
+
+  /** The objects of a page that can be imported, and what is wrong with the other lines. */
+  check(page: Page): { rows: StagedRow[]; problems: Problem[] } {
+    const problems = [...page.problems];
+    const attempt = <L extends { readonly line: number }>(
+      lines: readonly L[],
+      work: (line: L) => void,
+    ) => {
+      for (const line of lines) {
+        try {
+          work(line);
+        } catch (error) {
+          if (!(error instanceof SharderError)) throw error;
+          problems.push({ line: line.line, code: error.code, message: error.message });
+        }
+      }
+    };
+    const rows: StagedRow[] = [];
+    if (this.#options.createBuckets) {
+      attempt(page.kinds, (line) => {
+        this.#addKind(line);
+      });
+      attempt(page.buckets, (line) => {
+        this.#addBucket(line);
+      });
+    }
+    attempt(page.objects, (line) => rows.push(this.#checkObject(line)));
+    return { rows, problems };
+  }
+
+  #checkObject({
+    line,
+    kind = this.#options.kind,
+    name,
+    bucket,
+    url,
+    assigned_at,
+    pinned,
+  }: ObjectLine): StagedRow {
+    checkObjectName(name);
+    if (!this.#kinds.get(kind)?.has(bucket)) {
+      if (!this.#options.createBuckets) throw unknownBucket(kind, bucket, this.#kinds.has(kind));
+      this.#addBucket({ line, kind, name: bucket, url });
+    }
+    return {
+      line,
+      kind,
+      name,
+      bucket,
+      assigned_at: this.#time(assigned_at),
+      pinned: isPinned(pinned),
+    };
+  }
+
+  #time(text: string | undefined): string {
+    if (text === undefined) return this.#now;
+    const time = TIME.test(text) ? new Date(text) : undefined;
+    if (!time || Number.isNaN(time.getTime())) {
+      throw new SharderError(
+        'bad_request',
+        `assigned_at is ${JSON.stringify(text)}; it must be a time such as ${this.#now}`,
+      );
+    }
+    return time.toISOString();
+  }
+
+  #addKind({ kind, ...settings }: Partial<KindLine> & { readonly kind: string }): void {
+    if (this.#kinds.has(kind)) return;
+    checkKindName(kind);
+    this.newKinds.push({ kind, ...read(kindSettings, settings) });
+    this.#kinds.set(kind, new Set());
+  }
+
+  #addBucket({ kind = this.#options.kind, name, ...rest }: BucketLine): void {
+    if (this.#kinds.get(kind)?.has(name)) return;
+    checkBucketName(name);
+    const settings = read(bucketSettings, rest);
+    columns(settings);
+    this.#addKind({ kind });
+    this.#kinds.get(kind)?.add(name);
+    this.newBuckets.push({ kind, name, ...settings });
+  }
+}
+
+function isPinned(value: unknown): boolean {
+  const text = String(value ?? '').toLowerCase();
+  if (['', 'false', 'f', '0', 'no'].includes(text)) return false;
+  if (['true', 't', '1', 'yes'].includes(text)) return true;
+  throw new SharderError(
+    'bad_request',
+    `pinned is ${JSON.stringify(value)}; it must be true or false`,
+  );
+}
+
+const bucketSettings = z.object({
+  url: z.string().nullish(),
+  weight: z.number().optional(),
+  capacity: z.number().nullish(),
+  state: z.enum(['active', 'cordoned', 'draining']).default('active'),
+  state_reason: z.string().nullable().default(null),
+});
+const kindSettings = z.object({
+  policy: z.enum(['emptiest', 'hash']).default('emptiest'),
+  settings: z.record(z.string(), z.unknown()).default({}),
+});
+
+// Throws `bad_request`, with the field.
+function read<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new SharderError('bad_request', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`);
+}
+
+function unknownBucket(kind: string, bucket: string, hasKind: boolean): SharderError {
+  return hasKind
+    ? new SharderError('unknown_bucket', `kind ${kind} has no bucket ${JSON.stringify(bucket)}`)
+    : new SharderError('unknown_kind', `there is no kind ${JSON.stringify(kind)}`);
+}

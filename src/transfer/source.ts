@@ -1,0 +1,66 @@
+// A file or standard input as pages of lines, in whichever format.
+
+import { createReadStream } from 'node:fs';
+import { PassThrough, type Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { SharderError } from '../errors.js';
+import { readCsv } from './csv.js';
+import { formatOf, isStandard, type Format } from './format.js';
+import { readNdjson } from './ndjson.js';
+import type { Pages } from './page.js';
+import { readTable } from './sqlite-table.js';
+
+export interface SourceOptions {
+  readonly format?: Format | undefined;
+  /** Of a SQLite database: the table to read. */
+  readonly table?: string | undefined;
+}
+
+/**
+ * Reads `file`, or standard input where it is `-`. Throws `settings` where the format cannot be told,
+ * `bad_request` where the file cannot be read or is not what its format says.
+ */
+export async function* readPages(file: string, options: SourceOptions): Pages {
+  const { format, isGzip } = formatOf(file, options.format);
+  if ((format === 'sqlite') !== (options.table !== undefined)) {
+    throw new SharderError(
+      'settings',
+      format === 'sqlite'
+        ? `${file} is a SQLite database: --table TABLE says which of its tables is meant`
+        : '--table: is for SQLite databases, whose names end in .db, .sqlite or .sqlite3',
+    );
+  }
+  try {
+    if (options.table !== undefined) yield* readTable(file, options.table);
+    else yield* (format === 'csv' ? readCsv : readNdjson)(open(file, isGzip));
+  } catch (error) {
+    throw explain(error, isStandard(file) ? 'standard input' : file);
+  }
+}
+
+function open(file: string, isGzip: boolean): Readable {
+  // Else the process would wait for the end of what nobody reads any more.
+  if (isStandard(file)) return process.stdin.pipe(new PassThrough());
+  const stream = createReadStream(file);
+  if (!isGzip) return stream;
+  const gunzip = createGunzip();
+  stream.on('error', (error) => gunzip.destroy(error));
+  return stream.pipe(gunzip);
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'this user may not read it',
+  EISDIR: 'it is a directory',
+  Z_BUF_ERROR: 'it is cut off: the end of what was compressed is missing',
+  Z_DATA_ERROR: 'it is not compressed by gzip, or damaged',
+};
+
+function explain(error: unknown, file: string): unknown {
+  if (error instanceof SharderError) {
+    return new SharderError(error.code, `${file}: ${error.message}`, { cause: error });
+  }
+  const reason = REASONS[(error as NodeJS.ErrnoException).code ?? ''];
+  if (reason === undefined) return error;
+  return new SharderError('bad_request', `${file}: ${reason}`, { cause: error });
+}
