@@ -132,10 +132,19 @@ export class Checker {
   }
 }
 
+const PINNED: Readonly<Record<string, boolean>> = {
+  ...{ '': false, false: false, f: false, no: false, '0': false },
+  ...{ true: true, t: true, yes: true, '1': true },
+};
+
 function isPinned(value: unknown): boolean {
-  const text = String(value ?? '').toLowerCase();
-  if (['', 'false', 'f', '0', 'no'].includes(text)) return false;
-  if (['true', 't', '1', 'yes'].includes(text)) return true;
+  const pinned =
+    PINNED[
+      JSON.stringify(value ?? '')
+        .replaceAll('"', '')
+        .toLowerCase()
+    ];
+  if (pinned !== undefined) return pinned;
   throw new SharderError(
     'bad_request',
     `pinned is ${JSON.stringify(value)}; it must be true or false`,
