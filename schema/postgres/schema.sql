@@ -9,6 +9,15 @@ begin
   return null;
 end $$;
 
+CREATE FUNCTION public.kind_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public'
+    AS $$
+begin
+  perform pg_notify('sharder', json_build_object('kind', coalesce(new.name, old.name))::text);
+  return null;
+end $$;
+
 CREATE FUNCTION public.shard_changed() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'public'
@@ -105,6 +114,14 @@ CREATE TABLE public.kind (
 )
 WITH (fillfactor='10');
 
+CREATE TABLE public.request (
+    actor text NOT NULL,
+    key text NOT NULL,
+    digest text NOT NULL,
+    answer jsonb NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.shard (
     id bigint NOT NULL,
     kind text NOT NULL,
@@ -133,6 +150,9 @@ ALTER TABLE ONLY public.change
 ALTER TABLE ONLY public.kind
     ADD CONSTRAINT kind_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.request
+    ADD CONSTRAINT request_pkey PRIMARY KEY (actor, key);
+
 ALTER TABLE ONLY public.shard
     ADD CONSTRAINT shard_kind_name_key UNIQUE (kind, name);
 
@@ -141,9 +161,15 @@ ALTER TABLE ONLY public.shard
 
 CREATE INDEX change_kind_name ON public.change USING btree (kind, name);
 
+CREATE INDEX request_at ON public.request USING btree (at);
+
 CREATE INDEX shard_kind_bucket ON public.shard USING btree (kind, bucket, id);
 
 CREATE TRIGGER bucket_url_changed AFTER UPDATE ON public.bucket FOR EACH ROW WHEN ((old.url IS DISTINCT FROM new.url)) EXECUTE FUNCTION public.bucket_url_changed();
+
+CREATE TRIGGER kind_inserted_or_deleted AFTER INSERT OR DELETE ON public.kind FOR EACH ROW EXECUTE FUNCTION public.kind_changed();
+
+CREATE TRIGGER kind_settings_changed AFTER UPDATE ON public.kind FOR EACH ROW WHEN (((old.policy IS DISTINCT FROM new.policy) OR (old.settings IS DISTINCT FROM new.settings))) EXECUTE FUNCTION public.kind_changed();
 
 CREATE TRIGGER shard_deleted AFTER DELETE ON public.shard REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.shard_changed();
 

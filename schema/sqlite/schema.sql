@@ -71,3 +71,27 @@ end;
 CREATE TRIGGER bucket_url_changed after update of url on bucket when old.url is not new.url begin
   update revision set number = number + 1;
 end;
+
+CREATE TRIGGER kind_inserted after insert on kind begin
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER kind_deleted after delete on kind begin
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER kind_settings_changed after update of policy, settings on kind
+when old.policy is not new.policy or old.settings is not new.settings begin
+  update revision set number = number + 1;
+end;
+
+CREATE TABLE request (
+  actor  text not null,
+  key    text not null,
+  digest text not null,
+  answer text not null check (json_valid(answer)),
+  at     text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  primary key (actor, key)
+) strict, without rowid;
+
+CREATE INDEX request_at on request (at);

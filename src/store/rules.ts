@@ -56,7 +56,15 @@ export async function checkFile(knex: Knex): Promise<Fault[]> {
 
 const TRIGGERS: Readonly<Record<EngineName, { names: readonly string[]; there: string }>> = {
   sqlite: {
-    names: ['shard_inserted', 'shard_deleted', 'shard_updated', 'bucket_url_changed'],
+    names: [
+      'shard_inserted',
+      'shard_deleted',
+      'shard_updated',
+      'bucket_url_changed',
+      'kind_inserted',
+      'kind_deleted',
+      'kind_settings_changed',
+    ],
     there: `select name from sqlite_schema where type = 'trigger'`,
   },
   postgres: {
@@ -66,10 +74,12 @@ const TRIGGERS: Readonly<Record<EngineName, { names: readonly string[]; there: s
       'shard_updated',
       'shard_truncated',
       'bucket_url_changed',
+      'kind_inserted_or_deleted',
+      'kind_settings_changed',
     ],
     there: `
       select tgname as name from pg_trigger
-      where tgrelid in ('shard'::regclass, 'bucket'::regclass) and tgenabled <> 'D'`,
+      where tgrelid in ('shard'::regclass, 'bucket'::regclass, 'kind'::regclass) and tgenabled <> 'D'`,
   },
 };
 

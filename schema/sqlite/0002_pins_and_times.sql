@@ -1,5 +1,0 @@
--- No plan moves an object that is pinned; a person may.
-alter table shard add column pinned integer not null default 0 check (pinned in (0, 1));
-
--- When the object of a change had been assigned: with it the history tells where everyone was at a time.
-alter table change add column assigned_at text;
