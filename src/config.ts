@@ -105,6 +105,40 @@ export interface Flags {
   readonly configFile?: string | undefined;
   readonly listen?: string | undefined;
   readonly database?: string | undefined;
+  /** A running service, in place of the database: its URL. */
+  readonly service?: string | undefined;
+}
+
+/** A running service, and what opens it. */
+export interface ClientConfig {
+  readonly url: URL;
+  readonly token: string;
+}
+
+/**
+ * What `--url` or SHARDER_URL says, with the token of SHARDER_TOKEN, or of SHARDER_ADMIN_TOKEN if that has
+ * one alone; undefined where there is no URL. Throws `settings`.
+ */
+export function readClientConfig(flags: Flags, env: NodeJS.ProcessEnv): ClientConfig | undefined {
+  const given = flags.service ?? (flags.database === undefined ? env.SHARDER_URL : undefined);
+  if (given === undefined) return undefined;
+  if (flags.database !== undefined) {
+    throw new SharderError('settings', '--url and --database: give one of them, not both');
+  }
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (!url || !['http:', 'https:'].includes(url.protocol) || url.username !== '') {
+    throw new SharderError('settings', `--url: must be such as http://127.0.0.1:8888`);
+  }
+  const tokens = readAdminTokens(env);
+  const token =
+    secret(env, 'SHARDER_TOKEN') ?? (tokens.length === 1 ? tokens[0]?.token : undefined);
+  if (token === undefined) {
+    throw new SharderError(
+      'settings',
+      `SHARDER_TOKEN: set it in the environment to a token of the service at ${url.origin}`,
+    );
+  }
+  return { url, token: token.trim() };
 }
 
 /**

@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'no_token' // the management API was asked without a token
   | 'wrong_token'
   | 'read_only' // the token may read, and change nothing
+  | 'no_commands' // this server runs no imports, exports and checks
   | 'unknown_route'
   | 'wrong_method'
   | 'unknown_kind'
@@ -20,9 +21,13 @@ export type ErrorCode =
   | 'unknown_object'
   | 'not_empty' // a bucket that holds objects is not removed
   | 'closed' // the bucket takes no new objects: it is cordoned, draining or full
+  | 'changed' // somebody has changed the kind since its version was read
+  | 'key_reused' // another request had the same Idempotency-Key
+  | 'too_large' // a body, or a line of one
   | 'exists' // what was to be added is there already
   | 'no_url' // a redirect was asked for, and the bucket has no URL
   | 'no_room' // no active bucket has room for a new object
+  | 'unreachable' // to the command line: the service of --url does not answer
   | 'overloaded' // the queue is full
   | 'database_busy' // another writer did not let go in time
   | 'database_full' // no space left for the database

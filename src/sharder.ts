@@ -109,6 +109,11 @@ export class Sharder extends EventEmitter<SharderEvents> {
     return this.#wait(() => this.#findSoon(kind, name), kind, name);
   }
 
+  /** The bucket that is in memory for an object, as the next request is answered; null: none is. */
+  peek(kind: string, name: string): string | null {
+    return this.#cache.get(kind, name, this.#engine.generation())?.bucket.name ?? null;
+  }
+
   /**
    * What to answer for somebody who proves to be in `bucket` by other means, a signed cookie, while
    * the database is down.

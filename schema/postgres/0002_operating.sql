@@ -21,7 +21,7 @@ create table request (
   actor  text        not null,
   key    text        not null,
   digest text        not null,
-  answer jsonb       not null,
+  answer json        not null,
   at     timestamptz not null default now(),
   primary key (actor, key)
 );

@@ -5,7 +5,7 @@ import { SharderError } from '../errors.js';
 import { connect, type Database } from '../store/database.js';
 import { adoptLegacy, surveyLegacy, type Adoption } from '../store/legacy.js';
 import { refuseForeign, schemaState } from '../store/migrate.js';
-import { actor, hasDone, wouldDo, type ChangeOptions } from './change.js';
+import { actor, didOf, type ChangeOptions } from './change.js';
 import { table } from './table.js';
 
 // How many of the rows that are left out people are shown.
@@ -80,7 +80,7 @@ function asText(adoption: Adoption | undefined, isDry: boolean, location: string
   if (!adoption) return `${location} is Sharder's already: nothing was changed\n`;
   const { buckets, leftOut } = adoption;
   const objects = buckets.reduce((sum, bucket) => sum + bucket.objects, 0);
-  const did = isDry ? wouldDo('adopt') : hasDone('adopt');
+  const did = didOf(isDry)('adopt');
   const lines = [
     `${did} ${location}: ${count(objects, 'object')} in ${count(buckets.length, 'bucket')}\n`,
     table(

@@ -1,10 +1,11 @@
-// sharder bucket list | add | set | cordon | uncordon | remove.
+// sharder bucket list | show | add | set | cordon | uncordon | remove.
 
-import type { Knex } from 'knex';
-import type { Config, Flags } from '../config.js';
-import * as store from '../store/buckets.js';
-import { change, type ChangeOptions, type Done } from './change.js';
-import { withDatabase } from './open.js';
+import type { Flags } from '../config.js';
+import * as operations from '../operations/buckets.js';
+import { listKinds } from '../operations/kinds.js';
+import type { OutputOf } from '../operations/operation.js';
+import { change, type ChangeOptions } from './change.js';
+import { withService } from './service.js';
 import { table } from './table.js';
 
 export interface ListOptions extends Flags {
@@ -12,25 +13,42 @@ export interface ListOptions extends Flags {
   readonly json?: boolean;
 }
 
+type Bucket = OutputOf<typeof operations.showBucket>;
+
 export async function listBuckets({ kind, json, ...flags }: ListOptions): Promise<void> {
-  const buckets = await withDatabase(flags, (database) =>
-    database.read((knex) => store.listBuckets(knex, kind)),
+  const buckets = await withService(flags, async (perform) => {
+    const kinds =
+      kind === undefined ? (await perform(listKinds, {})).items.map(({ name }) => name) : [kind];
+    const lists = [];
+    for (const each of kinds) lists.push(await perform(operations.listBuckets, { kind: each }));
+    return lists.flatMap(({ items }) => items);
+  });
+  process.stdout.write(json ? `${JSON.stringify(buckets, null, 2)}\n` : asTable(buckets));
+}
+
+export async function showBucket(
+  bucket: string,
+  { kind, json, ...flags }: ListOptions & { readonly kind: string },
+): Promise<void> {
+  const shown = await withService(flags, (perform) =>
+    perform(operations.showBucket, { kind, bucket }),
   );
-  if (json) {
-    process.stdout.write(`${JSON.stringify(buckets, null, 2)}\n`);
-    return;
-  }
+  process.stdout.write(json ? `${JSON.stringify(shown)}\n` : asTable([shown]));
+}
+
+function asTable(buckets: readonly Bucket[]): string {
   const rows = buckets.map((b) => [
     b.kind,
     b.name,
     b.members,
+    `${(b.share * 100).toFixed(1)}%`,
     b.weight,
     b.capacity,
     b.state_reason === null ? b.state : `${b.state} (${b.state_reason})`,
     b.url,
   ]);
-  const headings = ['KIND', 'BUCKET', 'MEMBERS', 'WEIGHT', 'CAPACITY', 'STATE', 'URL'];
-  process.stdout.write(table(headings, rows));
+  const headings = ['KIND', 'BUCKET', 'MEMBERS', 'SHARE', 'WEIGHT', 'CAPACITY', 'STATE', 'URL'];
+  return table(headings, rows);
 }
 
 export interface BucketOptions extends ChangeOptions {
@@ -44,7 +62,7 @@ export interface SettingsOptions extends BucketOptions {
   readonly capacity?: number | false;
 }
 
-function settingsOf({ url, weight, capacity }: SettingsOptions): store.BucketSettings {
+function settingsOf({ url, weight, capacity }: SettingsOptions) {
   return {
     url: url === false ? null : url,
     weight,
@@ -52,111 +70,59 @@ function settingsOf({ url, weight, capacity }: SettingsOptions): store.BucketSet
   };
 }
 
-export async function addBucket(name: string, options: SettingsOptions): Promise<void> {
+export async function addBucket(bucket: string, options: SettingsOptions): Promise<void> {
   const { kind } = options;
-  await change(options, async (trx, by, did) => {
-    await store.addBucket(trx, kind, name, settingsOf(options), by);
-    return {
-      changed: true,
-      text: `${did('add')} bucket ${name} to kind ${kind}`,
-      data: { action: 'bucket add', kind, bucket: name },
-    };
-  });
+  const input = { kind, bucket, ...settingsOf(options) };
+  await change(
+    operations.addBucket,
+    input,
+    options,
+    (_done, did) => `${did('add')} bucket ${bucket} to kind ${kind}`,
+  );
 }
 
-export async function setBucket(name: string, options: SettingsOptions): Promise<void> {
+export async function setBucket(bucket: string, options: SettingsOptions): Promise<void> {
   const { kind } = options;
-  await change(options, async (trx, by, did, config) => {
-    const detail = await store.setBucket(trx, kind, name, settingsOf(options), by);
-    const declared = store.columns(declaration(config, kind, name) ?? {});
-    const undone = Object.entries(declared)
-      .filter(([key, value]) => key in detail && detail[key]?.to !== value)
-      .map(([key]) => key);
-    const notes = undone.map(
-      (key) => `the settings declare ${key} of ${name}: the next start sets it again`,
-    );
+  const input = { kind, bucket, ...settingsOf(options) };
+  await change(operations.setBucket, input, options, ({ changed, detail }, did) => {
     const what = Object.entries(detail).map(
       ([key, { from, to }]) => `${key} ${show(from)} → ${show(to)}`,
     );
-    const text = `${did('set')} bucket ${name} of kind ${kind}: ${what.join(', ')}`;
-    return {
-      ...describe('set', kind, name, detail, text),
-      notes: [...notes, ...(await closedNote(trx, kind))],
-    };
+    return changed
+      ? `${did('set')} bucket ${bucket} of kind ${kind}: ${what.join(', ')}`
+      : isSo(bucket, kind);
   });
 }
 
-export async function cordonBucket(name: string, options: BucketOptions): Promise<void> {
+export async function cordonBucket(bucket: string, options: BucketOptions): Promise<void> {
+  const { kind, reason } = options;
+  const why = reason === undefined ? '' : ` (${reason})`;
+  await change(operations.cordonBucket, { kind, bucket }, options, ({ changed }, did) =>
+    changed ? `${did('cordon')} bucket ${bucket} of kind ${kind}${why}` : isSo(bucket, kind),
+  );
+}
+
+export async function uncordonBucket(bucket: string, options: BucketOptions): Promise<void> {
   const { kind } = options;
-  await change(options, async (trx, by, did) => {
-    const detail = await store.setBucketState(trx, kind, name, 'cordoned', by);
-    const why = by.reason === undefined ? '' : ` (${by.reason})`;
-    const text = `${did('cordon')} bucket ${name} of kind ${kind}${why}`;
-    return {
-      ...describe('cordon', kind, name, detail, text),
-      notes: await closedNote(trx, kind),
-    };
-  });
+  await change(operations.uncordonBucket, { kind, bucket }, options, ({ changed }, did) =>
+    changed ? `${did('uncordon')} bucket ${bucket} of kind ${kind}` : isSo(bucket, kind),
+  );
 }
 
-export async function uncordonBucket(name: string, options: BucketOptions): Promise<void> {
+export async function removeBucket(bucket: string, options: BucketOptions): Promise<void> {
   const { kind } = options;
-  await change(options, async (trx, by, did) => {
-    const detail = await store.setBucketState(trx, kind, name, 'active', by);
-    return describe(
-      'uncordon',
-      kind,
-      name,
-      detail,
-      `${did('uncordon')} bucket ${name} of kind ${kind}`,
-    );
-  });
+  await change(
+    operations.removeBucket,
+    { kind, bucket },
+    options,
+    (_done, did) => `${did('remove')} bucket ${bucket} of kind ${kind}`,
+  );
 }
 
-export async function removeBucket(name: string, options: BucketOptions): Promise<void> {
-  const { kind } = options;
-  await change(options, async (trx, by, did, config) => {
-    await store.removeBucket(trx, kind, name, by);
-    const isDeclared = declaration(config, kind, name) !== undefined;
-    const notes = isDeclared
-      ? [`the settings declare ${name}: the next start adds it again, unless it is taken out there`]
-      : [];
-    return {
-      changed: true,
-      text: `${did('remove')} bucket ${name} of kind ${kind}`,
-      data: { action: 'bucket remove', kind, bucket: name },
-      notes: [...notes, ...(await closedNote(trx, kind))],
-    };
-  });
+function isSo(bucket: string, kind: string): string {
+  return `bucket ${bucket} of kind ${kind} is so already: nothing was changed`;
 }
 
-function describe(
-  action: 'set' | 'cordon' | 'uncordon',
-  kind: string,
-  bucket: string,
-  detail: store.Differences,
-  text: string,
-): Done {
-  const changed = Object.keys(detail).length > 0;
-  return {
-    changed,
-    text: changed ? text : `bucket ${bucket} of kind ${kind} is so already: nothing was changed`,
-    data: { action: `bucket ${action}`, kind, bucket, detail },
-  };
-}
-
-function show(value: string | number | null): string {
-  return value === null ? 'none' : String(value);
-}
-
-function declaration(config: Config, kind: string, name: string) {
-  return config.kinds[kind]?.buckets.find((bucket) => bucket.name === name);
-}
-
-// What the next new user would be told.
-async function closedNote(trx: Knex.Transaction, kind: string): Promise<string[]> {
-  const buckets = await store.listBuckets(trx, kind);
-  return buckets.some(store.isOpen)
-    ? []
-    : [`then no active bucket of kind ${kind} has room, and new objects are refused`];
+function show(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : 'none';
 }

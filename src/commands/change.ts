@@ -1,11 +1,10 @@
-// What every command that changes something does: one transaction, or with --dry-run none; then a
-// line for people, or with --json an object for programs.
+// What every command that changes something does: the operation, or with --dry-run what it would do;
+// then a line for people, or with --json an object for programs.
 
 import { userInfo } from 'node:os';
-import type { Knex } from 'knex';
-import type { Config, Flags } from '../config.js';
-import type { By } from '../store/changes.js';
-import { withDatabase } from './open.js';
+import type { Flags } from '../config.js';
+import type { InputOf, Operation, OutputOf } from '../operations/operation.js';
+import { withService } from './service.js';
 import { printable } from './table.js';
 
 export interface ChangeOptions extends Flags {
@@ -14,44 +13,43 @@ export interface ChangeOptions extends Flags {
   readonly json?: boolean;
 }
 
+/** What was done, or would be: what the history says, and what the person should know beside. */
 export interface Done {
+  readonly action: string;
   /** False where all was so already. */
   readonly changed: boolean;
-  /** For people: what was done, to what. */
-  readonly text: string;
-  /** For programs: what the history says. */
-  readonly data: Readonly<Record<string, unknown>>;
-  /** What the person should know beside. */
-  readonly notes?: readonly string[];
+  readonly dry_run: boolean;
+  readonly notes?: readonly string[] | undefined;
 }
 
-/** `did('move')` is "moved", or "would move" where nothing is done. */
+/** `did('move')` is "moved", or "would move" where nothing was done. */
 export type Did = (verb: string) => string;
 
-/** Calls `work` in one transaction, and prints what it did. */
-export async function change(
+/** Does an operation, and prints what it did: `text` tells people. */
+export async function change<P extends Operation>(
+  operation: P,
+  input: Omit<InputOf<P>, 'reason' | 'dry_run'>,
   options: ChangeOptions,
-  work: (trx: Knex.Transaction, by: By, did: Did, config: Config) => Promise<Done>,
+  text: (done: OutputOf<P>, did: Did) => string,
 ): Promise<void> {
-  const isDry = options.dryRun ?? false;
-  const by = { actor: actor(), reason: options.reason };
-  const done = await withDatabase(options, (database, config) => {
-    const inOne = (trx: Knex.Transaction) => work(trx, by, isDry ? wouldDo : hasDone, config);
-    return isDry ? database.rehearse(inOne) : database.write(inOne);
-  });
-  print(done, isDry, options.json ?? false);
+  const { reason, dryRun: dry_run = false, json = false } = options;
+  const done = await withService(options, (perform) =>
+    perform(operation, { ...input, reason, dry_run } as unknown as InputOf<P>),
+  );
+  print(done, text(done, didOf(dry_run)), json);
 }
 
 /** Prints what was done, or would be. */
-export function print({ changed, text, data, notes = [] }: Done, isDry: boolean, isJson: boolean) {
-  process.stdout.write(
-    isJson ? `${JSON.stringify({ ...data, changed, dry_run: isDry })}\n` : `${printable(text)}\n`,
-  );
-  for (const note of notes) process.stderr.write(`note: ${printable(note)}\n`);
+export function print(done: Done, text: string, isJson: boolean): void {
+  process.stdout.write(isJson ? `${JSON.stringify(done)}\n` : `${printable(text)}\n`);
+  if (isJson) return;
+  for (const note of done.notes ?? []) process.stderr.write(`note: ${printable(note)}\n`);
 }
 
-/** Who the history says did it: the person at the command line. */
+/** Who the history says did it: SHARDER_ACTOR, or the person at the command line. */
 export function actor(): string {
+  const given = process.env.SHARDER_ACTOR ?? '';
+  if (given !== '') return given;
   const before = process.env.SUDO_USER ?? '';
   return `cli:${before === '' ? userName() : before}`;
 }
@@ -65,12 +63,17 @@ function userName(): string {
   }
 }
 
-export function hasDone(verb: string): string {
+/** How a change is told. */
+export function didOf(isDry: boolean): Did {
+  return isDry ? wouldDo : hasDone;
+}
+
+function hasDone(verb: string): string {
   if (verb === 'set') return verb;
   if (verb.endsWith('pin')) return `${verb}ned`;
   return verb.endsWith('e') ? `${verb}d` : `${verb}ed`;
 }
 
-export function wouldDo(verb: string): string {
+function wouldDo(verb: string): string {
   return `would ${verb}`;
 }

@@ -1,10 +1,9 @@
 // sharder object history | explain.
 
 import type { Flags } from '../config.js';
-import * as explained from '../explain.js';
-import { objectHistory, type ChangeRow } from '../store/history.js';
-import { unknownObject } from '../store/objects.js';
-import { withDatabase } from './open.js';
+import * as operations from '../operations/objects.js';
+import type { OutputOf } from '../operations/operation.js';
+import { withService } from './service.js';
 import { printable, table } from './table.js';
 
 export interface Options extends Flags {
@@ -13,16 +12,14 @@ export interface Options extends Flags {
 }
 
 export async function showHistory(name: string, { kind, json, ...flags }: Options): Promise<void> {
-  const { assigned, changes } = await withDatabase(flags, (database) =>
-    objectHistory(database, kind, name),
+  const history = await withService(flags, (perform) =>
+    perform(operations.showHistory, { kind, name }),
   );
-  if (!assigned && changes.length === 0) throw unknownObject(name, kind);
   if (json) {
-    process.stdout.write(
-      `${JSON.stringify({ kind, name, assigned: assigned ?? null, changes })}\n`,
-    );
+    process.stdout.write(`${JSON.stringify(history)}\n`);
     return;
   }
+  const { assigned, changes } = history;
   const first = assigned && [assigned.at, null, 'first assignment', null, assigned.bucket, null];
   process.stdout.write(
     table(
@@ -42,8 +39,10 @@ export async function showHistory(name: string, { kind, json, ...flags }: Option
   );
 }
 
+type Change = OutputOf<typeof operations.showHistory>['changes'][number];
+
 // "rename: to iana"
-function describe({ action, detail }: ChangeRow): string {
+function describe({ action, detail }: Change): string {
   const verb = action.replace(/^object /, '');
   const [how, whom] = Object.entries(detail ?? {})[0] ?? [];
   return how !== undefined && typeof whom === 'string' ? `${verb}: ${how} ${whom}` : verb;
@@ -53,14 +52,14 @@ export async function explainObject(
   name: string,
   { kind, json, ...flags }: Options,
 ): Promise<void> {
-  const explanation = await withDatabase(flags, (database) =>
-    explained.explainObject(database, kind, name),
+  const explanation = await withService(flags, (perform) =>
+    perform(operations.explainObject, { kind, name }),
   );
   if (json) {
     process.stdout.write(`${JSON.stringify(explanation)}\n`);
     return;
   }
-  const { object, change, next, scores } = explanation;
+  const { object, change, cache, next, scores } = explanation;
   const rows = scores.map((score) => [
     score.bucket,
     score.members,
@@ -75,14 +74,22 @@ export async function explainObject(
   function sentence(): string {
     if (object) {
       const pinned = object.pinned ? ' It is pinned.' : '';
-      return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change)}.${pinned}`;
+      return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change)}.${pinned}${CACHE[cache]}`;
     }
     const where = next === null ? 'nowhere: no bucket has room' : `to bucket ${next}`;
     return `object ${name} of kind ${kind} has no bucket; as a new one it would go ${where}`;
   }
 }
 
-function cause(assigned_at: string, change: ChangeRow | null): string {
+const CACHE = {
+  none: '',
+  empty: ' The service has it not in memory.',
+  agrees: ' The service has it so in memory.',
+  differs:
+    ' The service has another bucket in memory, and will answer it until it hears of this one.',
+};
+
+function cause(assigned_at: string, change: Change | null): string {
   if (!change) return `by its first assignment at ${assigned_at}`;
   const why = change.reason === null ? '' : ` (${change.reason})`;
   const plan = change.plan === null ? '' : ` of plan ${change.plan}`;

@@ -2,10 +2,10 @@
 
 import { SharderError } from '../errors.js';
 import type { Format } from '../transfer/format.js';
-import { importPages, type Imported } from '../transfer/import.js';
+import { importPages } from '../transfer/import.js';
 import { readPages } from '../transfer/source.js';
 import type { Problem } from '../transfer/page.js';
-import { actor, print, type ChangeOptions } from './change.js';
+import { actor, print, type ChangeOptions, type Done } from './change.js';
 import { withDatabase } from './open.js';
 import { Progress } from './progress.js';
 
@@ -21,9 +21,39 @@ export interface ImportOptions extends ChangeOptions {
   readonly skipErrors?: boolean;
 }
 
+/** What an import did, or would do. */
+export interface ImportDone extends Done {
+  readonly file: string;
+  readonly new: number;
+  readonly moved: number;
+  readonly unchanged: number;
+  /** Lines that are wrong; where there are any, nothing was imported, but for `skipErrors`. */
+  readonly wrong: number;
+  /** The first of them. */
+  readonly problems: readonly Problem[];
+  /** What was made. */
+  readonly kinds: readonly string[];
+  readonly buckets: readonly { readonly kind: string; readonly name: string }[];
+}
+
 export async function importObjects(file: string, options: ImportOptions): Promise<void> {
-  const { kind, dryRun: isDry = false, json: isJson = false, skipErrors = false } = options;
   const progress = new Progress('read');
+  const done = await importLocally(file, options, progress).finally(() => {
+    progress.end();
+  });
+  const { skipErrors = false, json = false } = options;
+  const isRefused = done.wrong > 0 && !skipErrors;
+  if (json) print(done, '', true);
+  else if (!isRefused) print({ ...done, notes: allNotes(done) }, textOf(done), false);
+  if (isRefused) throw refused(done);
+}
+
+async function importLocally(
+  file: string,
+  options: ImportOptions,
+  progress: Progress,
+): Promise<ImportDone> {
+  const { kind, dryRun: isDry = false, skipErrors = false } = options;
   const imported = await withDatabase(
     options,
     (database) =>
@@ -43,65 +73,58 @@ export async function importObjects(file: string, options: ImportOptions): Promi
         },
       }),
     { isBulk: true },
-  ).finally(() => {
-    progress.end();
-  });
-  const isRefused = imported.wrong > 0 && !skipErrors;
-  if (!isRefused || isJson) printImported(imported, file, isRefused, options);
-  if (isRefused) throw refused(imported, file);
+  );
+  const { added, moved, wrong, kinds, buckets, notes, ...rest } = imported;
+  const isRefused = wrong > 0 && !skipErrors;
+  return {
+    action: 'import',
+    file,
+    new: added,
+    moved,
+    unchanged: rest.unchanged,
+    wrong,
+    problems: rest.problems,
+    kinds: kinds.map(({ kind }) => kind),
+    buckets: buckets.map(({ kind, name }) => ({ kind, name })),
+    changed: !isRefused && added + moved + kinds.length + buckets.length > 0,
+    dry_run: isDry,
+    ...(notes.length > 0 && !isRefused && { notes }),
+  };
 }
 
-function printImported(
-  imported: Imported,
-  file: string,
-  isRefused: boolean,
-  { dryRun: isDry = false, json: isJson = false }: ImportOptions,
-): void {
-  const { added, moved, unchanged, wrong, problems, kinds, buckets } = imported;
-  const made = [
-    ...kinds.map(({ kind }) => `kind ${kind}`),
-    ...buckets.map(({ kind, name }) => `bucket ${name} of kind ${kind}`),
-  ];
+function textOf({ file, new: added, moved, unchanged, wrong, dry_run: isDry }: ImportDone): string {
   const counts = [`${added} new`, `${moved} moved`, `${unchanged} unchanged`];
   if (wrong > 0) counts.push(`${wrong} left out`);
-  const done = {
-    changed: !isRefused && added + moved + made.length > 0,
-    text: `${isDry ? 'would import' : 'imported'} ${file}: ${counts.join(', ')}`,
-    data: {
-      action: 'import',
-      file,
-      new: added,
-      moved,
-      unchanged,
-      wrong,
-      problems,
-      kinds: kinds.map(({ kind }) => kind),
-      buckets: buckets.map(({ kind, name }) => ({ kind, name })),
-    },
-    notes: [
-      ...made.map((what) => `${isDry ? 'would make' : 'made'} ${what}`),
-      ...imported.notes,
-      ...(isJson ? [] : lines(imported).map((line) => `left out ${line}`)),
-    ],
-  };
-  print(isRefused ? { ...done, notes: [] } : done, isDry, isJson);
+  return `${isDry ? 'would import' : 'imported'} ${file}: ${counts.join(', ')}`;
 }
 
-function refused(imported: Imported, file: string): SharderError {
-  const { wrong, added, moved, unchanged } = imported;
+function allNotes(done: ImportDone): string[] {
+  const made = [
+    ...done.kinds.map((kind) => `kind ${kind}`),
+    ...done.buckets.map(({ kind, name }) => `bucket ${name} of kind ${kind}`),
+  ];
+  return [
+    ...made.map((what) => `${done.dry_run ? 'would make' : 'made'} ${what}`),
+    ...(done.notes ?? []),
+    ...lines(done).map((line) => `left out ${line}`),
+  ];
+}
+
+function refused(done: ImportDone): SharderError {
+  const { file, wrong, new: added, moved, unchanged } = done;
   const what = wrong === 1 ? '1 line is wrong' : `${wrong} lines are wrong`;
   const rest = added + moved + unchanged;
   return new SharderError(
     'bad_request',
     [
       `${file}: ${what}, ${rest} right, and nothing was imported:`,
-      ...lines(imported).map((line) => `  ${line}`),
-      ...hints(imported),
+      ...lines(done).map((line) => `  ${line}`),
+      ...hints(done),
     ].join('\n'),
   );
 }
 
-function lines({ problems, wrong }: Imported): string[] {
+function lines({ problems, wrong }: ImportDone): string[] {
   const shown = problems.slice(0, SHOWN).map(({ line, message }) => `line ${line}: ${message}`);
   return wrong > SHOWN
     ? [...shown, `and ${wrong - SHOWN} more: --json lists up to a thousand`]
@@ -109,7 +132,7 @@ function lines({ problems, wrong }: Imported): string[] {
 }
 
 // Which option lets what is wrong pass.
-function hints({ problems }: Imported): string[] {
+function hints({ problems }: ImportDone): string[] {
   const has = (...codes: readonly Problem['code'][]) =>
     problems.some(({ code }) => codes.includes(code));
   return [

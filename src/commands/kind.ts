@@ -1,23 +1,25 @@
-// sharder kind list.
+// sharder kind list | show.
 
 import type { Flags } from '../config.js';
-import * as store from '../store/kinds.js';
-import { withDatabase } from './open.js';
+import * as operations from '../operations/kinds.js';
+import { withService } from './service.js';
 import { table } from './table.js';
 
-export async function listKinds({ json, ...flags }: Flags & { json?: boolean }): Promise<void> {
-  const kinds = await withDatabase(flags, (database) => database.read(store.listKinds));
+interface ListOptions extends Flags {
+  readonly json?: boolean;
+}
+
+export async function listKinds({ json, ...flags }: ListOptions): Promise<void> {
+  const { items } = await withService(flags, (perform) => perform(operations.listKinds, {}));
+  const rows = items.map(({ name, policy, buckets, objects }) => [
+    name,
+    policy,
+    buckets.length,
+    objects,
+  ]);
   process.stdout.write(
     json
-      ? `${JSON.stringify(kinds, null, 2)}\n`
-      : table(
-          ['KIND', 'POLICY', 'BUCKETS', 'OBJECTS'],
-          kinds.map(({ name, policy, buckets, objects }) => [
-            name,
-            policy,
-            buckets.length,
-            objects,
-          ]),
-        ),
+      ? `${JSON.stringify(items, null, 2)}\n`
+      : table(['KIND', 'POLICY', 'BUCKETS', 'OBJECTS'], rows),
   );
 }

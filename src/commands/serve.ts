@@ -3,11 +3,13 @@
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { destination, pino, type Logger } from 'pino';
 import { readConfig, type Config, type Flags } from '../config.js';
 import { SharderError } from '../errors.js';
 import { loggable } from '../http/report.js';
 import { createServer } from '../http/server.js';
+import { createCommands } from '../http/v1/commands.js';
 import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
@@ -40,6 +42,18 @@ export async function serve(flags: Flags, version: string): Promise<void> {
   await close(server, sockets);
   exitSoon();
   await sharder.database.close();
+}
+
+const CLI = fileURLToPath(new URL('../cli.js', import.meta.url));
+
+// The commands that the service runs work on its own database.
+function commandEnvironment({ database }: Config): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    DATABASE_URL: database,
+    DATABASE_URL_FILE: undefined,
+    SHARDER_URL: undefined,
+  };
 }
 
 interface Started {
@@ -75,6 +89,9 @@ async function start(
           },
           log,
           logNames: config.log.names,
+          adminTokens: config.adminTokens,
+          declared: config.kinds,
+          commands: createCommands(CLI, commandEnvironment(config)),
         });
         const kinds = await database.read(listKinds);
         await listen(server, config.listen);

@@ -3,6 +3,7 @@
 //   GET /healthz                     200 while the process runs
 //   GET /readyz                      200 while the database can be used, else 503 with the reason
 //   GET /metrics                     for Prometheus
+//   /v1/…                            the management API: see v1/router.ts
 
 import express, { type ErrorRequestHandler, type Express, type Request } from 'express';
 import helmet from 'helmet';
@@ -11,10 +12,12 @@ import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Sharder } from '../sharder.js';
 import type { Asker } from './ask.js';
+import { isApi } from './errors.js';
 import { destination } from './go.js';
 import type { Route } from './metrics.js';
 import { isHttps, type Replies } from './reply.js';
 import type { Reporter } from './report.js';
+import { createV1, giveId, type ApiOptions } from './v1/router.js';
 
 export interface AppParts {
   readonly sharder: Sharder;
@@ -22,9 +25,10 @@ export interface AppParts {
   readonly replies: Replies;
   readonly registry: Registry;
   readonly reporter: Reporter;
+  readonly api: ApiOptions;
 }
 
-export function createApp({ sharder, ask, replies, registry, reporter }: AppParts): Express {
+export function createApp({ sharder, ask, replies, registry, reporter, api }: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -70,34 +74,51 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
     res.type(registry.contentType).send(await registry.metrics());
   });
 
+  app.use('/v1', giveId, createV1(sharder, api));
+
   app.use((req) => {
     const isThere = routeOf(req) !== 'other';
     throw isThere
       ? new SharderError('wrong_method', `${req.path} takes GET and HEAD, not ${req.method}`)
       : new SharderError(
           'unknown_route',
-          `there is nothing at ${req.path}: the routes are /shard, /auth, /go, /healthz, /readyz and /metrics`,
+          `there is nothing at ${req.path}: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json and /v1`,
         );
   });
   // Express knows an error handler by its four parameters.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   const onError: ErrorRequestHandler = (error: unknown, req, res, _next) => {
-    reporter.fail(req, res, routeOf(req), isBadUrl(error) ? badUrl() : error);
+    reporter.fail(req, res, routeOf(req), understand(error));
   };
   app.use(onError);
   return app;
 }
 
-function routeOf({ path }: Request): Route {
+function routeOf({ originalUrl }: Request): Route {
+  if (isApi({ originalUrl })) return 'v1';
+  const path = originalUrl.replace(/\?.*$/s, '');
   const route = /^\/(?:(go)(?:\/[^/]+)?|(healthz|readyz|metrics))\/?$/.exec(path);
   return (route?.[1] ?? route?.[2] ?? 'other') as Route;
 }
 
-// Express' word for a path that cannot be decoded.
-function isBadUrl(error: unknown): boolean {
-  return error instanceof URIError;
+// What Express and its parsers of bodies throw, in our words.
+function understand(error: unknown): unknown {
+  if (error instanceof URIError) {
+    return new SharderError('bad_request', 'the path is not valid percent-encoding');
+  }
+  const { type } = error as { type?: string };
+  if (type === 'entity.too.large') {
+    return new SharderError('too_large', 'the body is too large: at most 100 kB', { cause: error });
+  }
+  // `entity.parse.failed`, `encoding.unsupported`, `request.aborted` and their like
+  return type !== undefined && isClientError(error)
+    ? new SharderError('bad_request', `the body cannot be read: ${(error as Error).message}`, {
+        cause: error,
+      })
+    : error;
 }
 
-function badUrl(): SharderError {
-  return new SharderError('bad_request', 'the path is not valid percent-encoding');
+function isClientError(error: unknown): boolean {
+  const { status } = error as { status?: number };
+  return status !== undefined && status >= 400 && status < 500;
 }

@@ -22,6 +22,7 @@ const STATUS: Record<ErrorCode, Status> = {
   no_token: { status: 401 },
   wrong_token: { status: 401 },
   read_only: { status: 403 },
+  no_commands: { status: 501 },
   unknown_route: { status: 404 },
   unknown_kind: { status: 404 },
   unknown_bucket: { status: 404 },
@@ -31,7 +32,11 @@ const STATUS: Record<ErrorCode, Status> = {
   exists: { status: 409 },
   not_empty: { status: 409 },
   closed: { status: 409 },
+  changed: { status: 412 },
+  too_large: { status: 413 },
+  key_reused: { status: 422 },
   no_room: { status: 503, retryAfter: 60 },
+  unreachable: { status: 502 },
   overloaded: { status: 503, retryAfter: 1 },
   database_busy: { status: 503, retryAfter: 1 },
   database_full: { status: 503, retryAfter: 10 },
@@ -61,17 +66,29 @@ export function toAuthErrorReply(error: unknown): ErrorReply {
   return isRefused ? { ...reply, status: 403 } : reply;
 }
 
+/** Whether a request is for the management API, which speaks JSON. */
+export function isApi({
+  url,
+  originalUrl = url,
+}: {
+  readonly url?: string | undefined;
+  readonly originalUrl?: string | undefined;
+}): boolean {
+  return /^\/v1([/?]|$)/.test(originalUrl ?? '');
+}
+
 /** Writes the error: as JSON where it is asked for, else as one plain line. */
 export function sendError(
   req: IncomingMessage,
   res: ServerResponse,
   { status, retryAfter, code, message }: ErrorReply,
 ): void {
-  const isJson = req.headers.accept?.includes('application/json') ?? false;
+  const isJson = isApi(req) || (req.headers.accept?.includes('application/json') ?? false);
   const body = isJson ? `${JSON.stringify({ error: { code, message } })}\n` : `${message}\n`;
   const headers = [...contentHeaders(isJson ? JSON_TYPE : TEXT_TYPE, body)];
   if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter));
-  if (status === 405) headers.push('Allow', 'GET, HEAD');
+  if (status === 405 && !res.hasHeader('Allow')) headers.push('Allow', 'GET, HEAD');
+  if (status === 401 && isApi(req)) headers.push('WWW-Authenticate', 'Bearer');
   res.writeHead(status, headers);
   res.end(body);
 }

@@ -6,7 +6,7 @@ import { listBuckets } from '../store/buckets.js';
 import type { Sharder } from '../sharder.js';
 import type { Replies } from './reply.js';
 
-const ROUTES = ['shard', 'auth', 'go', 'healthz', 'readyz', 'metrics', 'other'] as const;
+const ROUTES = ['shard', 'auth', 'go', 'healthz', 'readyz', 'metrics', 'v1', 'other'] as const;
 export type Route = (typeof ROUTES)[number];
 
 /** How often each route answered with each status. */

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { sendError, toAuthErrorReply, toErrorReply } from './errors.js';
 import type { RequestCounts, Route } from './metrics.js';
+import type { ApiChange } from './v1/request.js';
 
 // In a flood of failures one line a second for each kind of failure, with how many it stands for.
 const REPEAT_AFTER_MS = 1_000;
@@ -20,6 +21,11 @@ export function loggable(error: unknown): object {
     stack,
     ...(cause !== undefined && { cause: loggable(cause) }),
   };
+}
+
+function requestId(res: ServerResponse): { request_id?: string } {
+  const id = res.getHeader('X-Request-Id');
+  return typeof id === 'string' ? { request_id: id } : {};
 }
 
 export class Reporter {
@@ -47,6 +53,11 @@ export class Reporter {
     if (this.#isDebug) this.#log.debug({ route, kind, user, bucket }, 'answered');
   }
 
+  /** A change by the management API. */
+  changed({ requestId, actor, action, input: { kind, bucket } }: ApiChange): void {
+    this.#log.info({ request_id: requestId, actor, action, kind, bucket }, 'changed');
+  }
+
   /** A failure: sent to the client, and to the log in a line whose level follows the status. */
   fail(
     req: IncomingMessage,
@@ -57,11 +68,12 @@ export class Reporter {
   ): void {
     const reply = route === 'auth' ? toAuthErrorReply(error) : toErrorReply(error);
     const { status, code, message } = reply;
+    const id = requestId(res);
     const who = user !== undefined && user !== '' && this.#namesUsers ? { user } : {};
     // Everybody gets one and nobody the other: that a proxy is not trusted is the operator's to mend.
     if (status >= 500 || code === 'untrusted_peer') {
       const repeated = this.#repeated(code);
-      const line = { route, code, ...who, ...repeated };
+      const line = { ...id, route, code, ...who, ...repeated };
       if (repeated === undefined) {
         // said within this second
       } else if (code === 'internal') {
@@ -70,7 +82,7 @@ export class Reporter {
         this.#log.warn(line, message);
       }
     } else {
-      this.#log.debug({ route, code, user }, message);
+      this.#log.debug({ ...id, route, code, user }, message);
     }
     if (res.headersSent) res.destroy();
     else sendError(req, res, reply);

@@ -12,16 +12,19 @@ import {
 import accepts from 'accepts';
 import { pino, type Logger } from 'pino';
 import type { Answer } from '../assign/answer.js';
+import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
 import { Cookies, type CookieSettings } from './cookie.js';
+import { isApi } from './errors.js';
 import { createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
 import { contentHeaders, isHttps, JSON_TYPE, Replies, type Headers } from './reply.js';
 import { loggable, Reporter } from './report.js';
+import type { Commands } from './v1/commands.js';
 
 export interface ServerOptions {
   /** The header that names the user; default REMOTE_USER. */
@@ -33,6 +36,12 @@ export interface ServerOptions {
   readonly log?: Logger;
   /** Whether log lines above debug may name users. Default: no. */
   readonly logNames?: boolean;
+  /** Who may use the management API. Default: nobody, it is closed. */
+  readonly adminTokens?: Config['adminTokens'];
+  /** What the settings declare, of which the management API warns. */
+  readonly declared?: Config['kinds'];
+  /** How the management API does what takes long. Default: not at all. */
+  readonly commands?: Commands;
 }
 
 // Longer than the 60 seconds that nginx keeps an idle connection, so that it is not closed at the
@@ -52,7 +61,21 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   });
   const ask = createAsk(sharder, identify, cookies);
   const registry = createMetrics(sharder, replies, requests);
-  const app = createApp({ sharder, ask, replies, registry, reporter });
+  const app = createApp({
+    sharder,
+    ask,
+    replies,
+    registry,
+    reporter,
+    api: {
+      tokens: options.adminTokens ?? [],
+      declared: options.declared ?? {},
+      commands: options.commands,
+      onChange: (change) => {
+        reporter.changed(change);
+      },
+    },
+  });
 
   sharder.on('down', (why) => {
     log.error({ err: loggable(why) }, 'the database is down: known users are served from memory');
@@ -62,7 +85,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   });
 
   // No connection is kept for another request while the server stops; nor where a body was announced,
-  // for none is read: should it not come, the next request would be taken for it.
+  // for none is read but the management API's: should it not come, the next request would be taken for it.
   const letGo = (req: IncomingMessage, res: ServerResponse): void => {
     if (!server.listening || announcesBody(req)) res.shouldKeepAlive = false;
   };
@@ -111,7 +134,8 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const server = createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (req, res) => {
     const match = matchRoute(req.url ?? '/');
     if (!match) {
-      letGo(req, res);
+      if (!isApi(req)) letGo(req, res);
+      else if (!server.listening) res.shouldKeepAlive = false;
       app(req, res);
       return;
     }

@@ -113,18 +113,19 @@ export interface Whereabouts {
 /**
  * Where every object of a kind was at a time, by the names that they had then, in pages, by name. The
  * first change after that time tells what was before it; where there is none, the object is where it
- * was. Throws `unknown_kind`.
+ * was. Begins behind the name `after`. Throws `unknown_kind`.
  */
 export async function* objectsAt(
   database: Database,
   kind: string,
   at: Date,
   pageSize: number,
+  after = '',
 ): AsyncGenerator<Whereabouts[]> {
   await database.read((knex) => checkKind(knex, kind));
   // As the columns have it: text on SQLite.
   const time = database.engineName === 'sqlite' ? at.toISOString() : at;
-  for (let last = ''; ;) {
+  for (let last = after; ;) {
     const rows = await database.readPage((knex) => {
       const isLater = (name: Knex.Raw | Knex.Ref<string, object>) =>
         knex('change').where({ kind, name }).where('at', '>', time);

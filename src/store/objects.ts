@@ -63,6 +63,9 @@ export async function findObjects(
   });
 }
 
+/** Where a list goes on: behind a name, or in a bucket behind an id. */
+export type Place = string | number;
+
 /**
  * All objects, in pages, so that a table of any size takes the memory of a page: by kind and name,
  * or those of one bucket in the order in which they came. An object that is there all the while,
@@ -74,26 +77,43 @@ export async function* listObjects(
   { kind, bucket }: ObjectFilter,
   pageSize: number,
 ): AsyncGenerator<Assignment[]> {
-  const kinds = await database.read(async (knex) => {
-    if (kind === undefined) return (await listKinds(knex)).map(({ name }) => name);
-    await checkKind(knex, kind);
-    if (bucket !== undefined) await getBucket(knex, kind, bucket);
-    return [kind];
-  });
-  const order = bucket === undefined ? 'name' : 'id';
+  const kinds =
+    kind === undefined
+      ? (await database.read((knex) => listKinds(knex))).map(({ name }) => name)
+      : [kind];
   for (const each of kinds) {
-    for (let last: ObjectRow | undefined; ;) {
-      const rows = await database.readPage((knex) => {
-        const page = knex('shard').where({ kind: each }).orderBy(order).limit(pageSize);
-        if (bucket !== undefined) void page.where({ bucket });
-        if (last) void page.where(order, '>', last[order]);
-        return page.select<ObjectRow[]>(...COLUMNS);
-      });
-      if (rows.length > 0) yield rows.map(toAssignment);
-      last = rows.at(-1);
-      if (rows.length < pageSize) break;
+    for (let last: Place | undefined; ;) {
+      const page = await objectsPage(database, each, bucket, pageSize, last);
+      if (page.items.length > 0) yield page.items;
+      if (page.next === null) break;
+      last = page.next;
     }
   }
+}
+
+/** A page of `listObjects`, behind a place, and the next one's place. Throws as that does. */
+export async function objectsPage(
+  database: Reader,
+  kind: string,
+  bucket: string | undefined,
+  limit: number,
+  after?: Place,
+): Promise<{ items: Assignment[]; next: Place | null }> {
+  if (after === undefined) {
+    await database.read(async (knex) => {
+      await checkKind(knex, kind);
+      if (bucket !== undefined) await getBucket(knex, kind, bucket);
+    });
+  }
+  const order = bucket === undefined ? 'name' : 'id';
+  const rows = await database.readPage((knex) => {
+    const page = knex('shard').where({ kind }).orderBy(order).limit(limit);
+    if (bucket !== undefined) void page.where({ bucket });
+    if (after !== undefined) void page.where(order, '>', after);
+    return page.select<ObjectRow[]>(...COLUMNS);
+  });
+  const next = rows.length < limit ? undefined : rows.at(-1)?.[order];
+  return { items: rows.map(toAssignment), next: next ?? null };
 }
 
 /**

@@ -19,10 +19,10 @@ for (const engine of engines) {
       assert.equal(
         stdout,
         [
-          'KIND     BUCKET  MEMBERS  WEIGHT  CAPACITY  STATE   URL',
-          'homedir  home-0        0       1         -  active  -',
-          'hub      hub-0         2       2         -  active  https://hub-0.example',
-          'hub      hub-1         1       1       100  active  -',
+          'KIND     BUCKET  MEMBERS  SHARE  WEIGHT  CAPACITY  STATE   URL',
+          'homedir  home-0        0  0.0%        1         -  active  -',
+          'hub      hub-0         2  66.7%       2         -  active  https://hub-0.example',
+          'hub      hub-1         1  33.3%       1       100  active  -',
           '',
         ].join('\n'),
       );
@@ -34,8 +34,8 @@ for (const engine of engines) {
       const common = { kind: 'hub', state: 'active', state_reason: null };
       const hub0 = { name: 'hub-0', url: 'https://hub-0.example', weight: 2, capacity: null };
       assert.deepEqual(JSON.parse(stdout), [
-        { ...common, ...hub0, members: 2 },
-        { ...common, name: 'hub-1', url: null, weight: 1, capacity: 100, members: 1 },
+        { ...common, ...hub0, members: 2, share: 2 / 3 },
+        { ...common, name: 'hub-1', url: null, weight: 1, capacity: 100, members: 1, share: 1 / 3 },
       ]);
     });
 
@@ -208,7 +208,7 @@ for (const engine of engines) {
     const refused: readonly [args: string[], says: RegExp][] = [
       [['add', 'hub-1'], /^sharder: kind hub has a bucket hub-1 already\n$/],
       [['add', 'hub-2', '--kind', 'nosuch'], /^sharder: there is no kind "nosuch": declare it/],
-      [['add', 'hub-2', '--weight', '0'], /^sharder: weight is 0; it must be a whole number from/],
+      [['add', 'hub-2', '--weight', '0'], /^sharder: weight: must be a whole number from 1 to/],
       [['add', 'hub-2', '--weight', '1000001'], /^sharder: weight is 1000001; it must be/],
       [['add', 'hub-2', '--capacity', '9999999999'], /^sharder: capacity is 9999999999; it must/],
       [['add', 'hub-2', '--url', 'ftp://x'], /^sharder: "ftp:\/\/x" is not a URL for a bucket: h/],
@@ -217,7 +217,10 @@ for (const engine of engines) {
       [['add', '--', '--weight=1;'], /^sharder: "--weight=1;" cannot name a bucket/],
       [['set', 'hub-9', '--weight=1'], /^sharder: kind hub has no bucket "hub-9": it has hub-0, h/],
       [['set', 'hub-1', '--kind=x', '--weight=1'], /^sharder: there is no kind "x"/],
-      [['set', 'hub-1', '--weight=0'], /^sharder: weight is 0; it must be/],
+      [
+        ['set', 'hub-1', '--weight=0'],
+        /^sharder: weight: must be a whole number from 1 to 1000000/,
+      ],
       [['cordon', 'hub-9'], /^sharder: kind hub has no bucket "hub-9"/],
       [['uncordon', 'home-0'], /^sharder: kind hub has no bucket "home-0"/],
       [['remove', 'hub-9'], /^sharder: kind hub has no bucket "hub-9"/],

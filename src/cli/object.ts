@@ -1,0 +1,96 @@
+// sharder object …
+
+import type { Command } from 'commander';
+import { DEFAULT_KIND } from '../names.js';
+import { changing, listing, ofKind, optionsOf, time } from './options.js';
+
+export function addObject(program: Command): void {
+  const object = program.command('object').description('list, find, assign and move objects');
+  listing(object.command('list'))
+    .description('all objects and their buckets')
+    .option('--kind <kind>', 'only those of this kind')
+    .option(
+      '--bucket <bucket>',
+      `only those of this bucket (of kind ${DEFAULT_KIND}, if none is given)`,
+    )
+    .option('--at <time>', `where they were then (of kind ${DEFAULT_KIND}, if none is given)`, time)
+    .action(async (_options, command: Command) => {
+      const { listObjects } = await import('../commands/object.js');
+      await listObjects(optionsOf(command));
+    });
+  listing(object.command('find'))
+    .description('where an object is; nothing is created')
+    .argument('<name>')
+    .option('--kind <kind>', 'only in this kind')
+    .action(async (name: string, _options, command: Command) => {
+      const { findObject } = await import('../commands/object.js');
+      await findObject(name, optionsOf(command));
+    });
+  ofKind(object.command('assign'))
+    .description('put an object into the emptiest bucket, as its first request would')
+    .argument('<name>')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'for programs')
+    .action(async (name: string, _options, command: Command) => {
+      const { assignObject } = await import('../commands/object.js');
+      await assignObject(name, optionsOf(command));
+    });
+  ofKind(changing(object.command('move')))
+    .description('move an object to another bucket; the running service answers it at once')
+    .argument('<name>')
+    .argument('<bucket>')
+    .option('--force', 'even if the bucket is cordoned or full')
+    .action(async (name: string, bucket: string, _options, command: Command) => {
+      const { moveObject } = await import('../commands/object.js');
+      await moveObject(name, bucket, optionsOf(command));
+    });
+  ofKind(changing(object.command('rename')))
+    .description('give an object another name; it keeps its bucket')
+    .argument('<name>')
+    .argument('<to>')
+    .action(async (name: string, to: string, _options, command: Command) => {
+      const { renameObject } = await import('../commands/object.js');
+      await renameObject(name, to, optionsOf(command));
+    });
+  ofKind(changing(object.command('merge')))
+    .description('make one of two objects: the second stays as it is, the first is no more')
+    .argument('<name>')
+    .argument('<into>')
+    .action(async (name: string, into: string, _options, command: Command) => {
+      const { mergeObjects } = await import('../commands/object.js');
+      await mergeObjects(name, into, optionsOf(command));
+    });
+  for (const [verb, pinned, description] of [
+    ['pin', true, 'no plan moves this object; a person may'],
+    ['unpin', false, 'plans may move this object again'],
+  ] as const) {
+    ofKind(changing(object.command(verb)))
+      .description(description)
+      .argument('<name>')
+      .action(async (name: string, _options, command: Command) => {
+        const { pinObject } = await import('../commands/object.js');
+        await pinObject(name, pinned, optionsOf(command));
+      });
+  }
+  ofKind(listing(object.command('history')))
+    .description('what has become of an object: who did what, when and why')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { showHistory } = await import('../commands/history.js');
+      await showHistory(name, optionsOf(command));
+    });
+  ofKind(listing(object.command('explain')))
+    .description('why an object is where it is, or where a new one would go')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { explainObject } = await import('../commands/history.js');
+      await explainObject(name, optionsOf(command));
+    });
+  ofKind(changing(object.command('remove')))
+    .description('forget where an object is; asked for again, it is new')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { removeObject } = await import('../commands/object.js');
+      await removeObject(name, optionsOf(command));
+    });
+}

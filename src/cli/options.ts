@@ -1,0 +1,80 @@
+// The options that commands share, and how what was given is read.
+
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { DEFAULT_KIND } from '../names.js';
+
+const EVERYWHERE = 'Options of every command:';
+
+/** Tells each command where it works: the settings, the database, or a running service. */
+export function addPlaces(command: Command): void {
+  command.enablePositionalOptions(); // so that --url before `bucket add` is not the bucket's
+  for (const [flags, text] of [
+    ['--config-file <file>', 'settings; default: sharder.yml, if it is there'],
+    ['--database <url>', 'sqlite:FILE or postgres://…; default: DATABASE_URL, the settings'],
+    ['--url <url>', 'of a running service, in place of the database; default: SHARDER_URL'],
+  ] as const) {
+    const option = new Option(flags, text).helpGroup(EVERYWHERE);
+    const isTaken = command.options.some(({ long }) => long === option.long);
+    if (!isTaken && !(option.long === '--url' && isLocal(command))) command.addOption(option);
+  }
+  for (const each of command.commands) addPlaces(each);
+}
+
+// They work on the database itself, or serve it.
+const LOCAL = ['serve', 'migrate', 'adopt', 'backup', 'render', 'nginx'];
+
+function isLocal(command: Command): boolean {
+  return LOCAL.includes(command.name());
+}
+
+/** What a command was given, wherever it stands: `service` is the --url of a running service. */
+// As commander's own `optsWithGlobals`, the caller knows what it has asked for.
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
+export function optionsOf<T extends object>(command: Command): T {
+  const isOfBucket = command.options.some(
+    ({ long, helpGroupHeading }) => long === '--url' && helpGroupHeading !== EVERYWHERE,
+  );
+  const { url, ...own } = command.opts<Record<string, unknown>>();
+  const given: Record<string, unknown> = isOfBucket ? { ...own, url } : { ...own, service: url };
+  for (let up = command.parent; up; up = up.parent) {
+    const { url: service, ...rest } = up.opts<Record<string, unknown>>();
+    for (const [key, value] of Object.entries({ ...rest, service })) given[key] ??= value;
+  }
+  if (isLocal(command) && given.service !== undefined) {
+    command.error(`error: ${command.name()} works on the database itself, not through --url`);
+  }
+  const isGiven = ([, value]: [string, unknown]) => value !== undefined;
+  return Object.fromEntries(Object.entries(given).filter(isGiven)) as T;
+}
+
+export function listing(command: Command): Command {
+  return command.option('--json', 'for programs');
+}
+
+export function ofKind(command: Command): Command {
+  return command.option('--kind <kind>', 'the kind it is of', DEFAULT_KIND);
+}
+
+export function changing(command: Command): Command {
+  return command
+    .option('--reason <text>', 'why, for the history')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'for programs');
+}
+
+export function whole(value: string): number {
+  if (!/^\d{1,10}$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(value);
+}
+
+export function time(value: string): Date {
+  const at = new Date(value);
+  if (Number.isNaN(at.getTime())) {
+    throw new InvalidArgumentError('It must be a time: 2026-11-21T14:00:00Z, or a date.');
+  }
+  return at;
+}
+
+export function format(choices: readonly string[]): Option {
+  return new Option('--format <format>', 'where the name does not tell').choices(choices);
+}

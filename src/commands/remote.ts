@@ -1,0 +1,165 @@
+// A running service, asked over its management API: what --url does in place of the database.
+
+import { randomUUID } from 'node:crypto';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientConfig } from '../config.js';
+import { SharderError, type ErrorCode } from '../errors.js';
+import {
+  pathFields,
+  type InputOf,
+  type Operation,
+  type OutputOf,
+  type Route,
+} from '../operations/operation.js';
+
+const ATTEMPTS = 5;
+const LONGEST_WAIT_S = 5;
+const SILENCE_MS = 60_000;
+
+/** A body that is sent as it comes, and so once. */
+export interface Upload {
+  readonly type: string;
+  readonly encoding?: 'gzip' | undefined;
+  readonly content: Readable;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export class Remote {
+  readonly #url: URL;
+  readonly #token: string;
+
+  constructor({ url, token }: ClientConfig) {
+    this.#url = url;
+    this.#token = token;
+  }
+
+  /**
+   * Does an operation there. Where no answer comes, or the service says that it is busy, it is asked
+   * again, with the same Idempotency-Key, so that nothing is done twice. Throws what the service says,
+   * or `unreachable`.
+   */
+  async perform<P extends Operation>(operation: P, input: InputOf<P>): Promise<OutputOf<P>> {
+    const key = randomUUID();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const answer = await this.#send(operation, input, {
+          'Idempotency-Key': key,
+        });
+        return JSON.parse(await text(answer)) as OutputOf<P>;
+      } catch (error) {
+        if (attempt === ATTEMPTS || !(error instanceof Failure) || !error.mayPass) throw error;
+        await sleep(error.retryAfter * 1_000);
+      }
+    }
+  }
+
+  /** Asks once; resolves with the body as it comes. */
+  stream(route: Route, input: Fields, upload?: Upload): Promise<Readable> {
+    return this.#send(route, input, {}, upload);
+  }
+
+  async #send(
+    route: Route,
+    input: Fields,
+    headers: Readonly<Record<string, string>>,
+    upload?: Upload,
+  ): Promise<IncomingMessage> {
+    const { path, rest } = fill(route, input);
+    const hasBody = !upload && !['GET', 'DELETE'].includes(route.method);
+    const body = hasBody ? JSON.stringify(rest) : undefined;
+    const query = hasBody ? '' : toQuery(rest);
+    const isHttps = this.#url.protocol === 'https:';
+    const request = (isHttps ? httpsRequest : httpRequest)(this.#url, {
+      method: route.method,
+      // Written by hand: a URL object would take `.` and `..`, which are names, for directories.
+      path: `${this.#url.pathname.replace(/\/$/, '')}/v1${path}${query}`,
+      timeout: SILENCE_MS,
+      headers: {
+        Authorization: `Bearer ${this.#token}`,
+        Accept: 'application/json, */*',
+        ...headers,
+        ...(body !== undefined && {
+          'Content-Type': 'application/json',
+          'Content-Length': Buffer.byteLength(body),
+        }),
+        ...(upload && { 'Content-Type': upload.type }),
+        ...(upload?.encoding && { 'Content-Encoding': upload.encoding }),
+      },
+    });
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      request.once('response', resolve);
+      request.once('error', reject);
+    });
+    request.once('timeout', () => request.destroy(new Error('it says nothing')));
+    try {
+      if (upload) {
+        // A service that refuses answers before it has read all.
+        await Promise.race([pipeline(upload.content, request), answered]);
+      } else {
+        request.end(body);
+      }
+      const answer = await answered;
+      if ((answer.statusCode ?? 0) < 300) return answer;
+      throw await failure(answer);
+    } catch (error) {
+      if (error instanceof SharderError) throw error;
+      throw new Failure(
+        'unreachable',
+        `${this.#url.href} does not answer: ${(error as Error).message}`,
+        1,
+        !upload,
+      );
+    }
+  }
+}
+
+/** What the service said; or that it said nothing. */
+class Failure extends SharderError {
+  /** Seconds. */
+  readonly retryAfter: number;
+  readonly mayPass: boolean;
+
+  constructor(code: ErrorCode, message: string, retryAfter: number, mayPass: boolean) {
+    super(code, message);
+    this.retryAfter = Math.min(retryAfter, LONGEST_WAIT_S);
+    this.mayPass = mayPass;
+  }
+}
+
+async function failure(answer: IncomingMessage): Promise<Failure> {
+  const body = await text(answer);
+  const { statusCode: status = 0, headers } = answer;
+  const mayPass = status === 503 && headers['retry-after'] !== undefined;
+  const retryAfter = Number(headers['retry-after'] ?? 1);
+  try {
+    const { error } = JSON.parse(body) as { error: { code: ErrorCode; message: string } };
+    return new Failure(error.code, error.message, retryAfter, mayPass && error.code !== 'no_room');
+  } catch {
+    const what = `${status}, and no error of a Sharder: is this URL right?`;
+    return new Failure('unreachable', `the answer is ${what}`, retryAfter, mayPass);
+  }
+}
+
+function fill(route: Route, input: Fields): { path: string; rest: Fields } {
+  const inPath = pathFields(route);
+  const path = route.path.replace(/\{(\w+)\}/g, (_, field: string) =>
+    encodeURIComponent(String(input[field])),
+  );
+  const rest = Object.entries(input).filter(
+    ([field, value]) => !inPath.includes(field) && value !== undefined,
+  );
+  return { path, rest: Object.fromEntries(rest) };
+}
+
+function toQuery(fields: Fields): string {
+  const query = new URLSearchParams(
+    Object.entries(fields).map(([field, value]): [string, string] => [field, String(value)]),
+  );
+  return query.size > 0 ? `?${query.toString()}` : '';
+}

@@ -1,0 +1,74 @@
+// Assigns many objects: NDJSON in, NDJSON out, line by line and in order.
+
+import type { Readable } from 'node:stream';
+import { SharderError } from '../../errors.js';
+import type { Sharder } from '../../sharder.js';
+import { toErrorReply } from '../errors.js';
+
+// So many wait for the database at once, and are written in one or two transactions.
+const AT_ONCE = 1_000;
+const MAX_LINE_BYTES = 10_000;
+
+/** Answers a line for each line of `body`; one that is wrong does not stop the others. */
+export async function* assignLines(
+  sharder: Sharder,
+  kind: string,
+  body: Readable,
+): AsyncGenerator<string> {
+  let lines: string[] = [];
+  for await (const line of linesOf(body)) {
+    lines.push(line);
+    if (lines.length < AT_ONCE) continue;
+    yield await assignAll(sharder, kind, lines);
+    lines = [];
+  }
+  if (lines.length > 0) yield await assignAll(sharder, kind, lines);
+}
+
+async function assignAll(
+  sharder: Sharder,
+  kind: string,
+  lines: readonly string[],
+): Promise<string> {
+  const answers = await Promise.all(lines.map((line) => assignLine(sharder, kind, line)));
+  return answers.map((answer) => `${JSON.stringify(answer)}\n`).join('');
+}
+
+async function assignLine(sharder: Sharder, kind: string, line: string): Promise<object> {
+  let name: string | undefined;
+  try {
+    name = nameOf(line);
+    const { bucket, reason } = await sharder.assign(kind, name);
+    return { name, bucket: bucket.name, reason };
+  } catch (error) {
+    const { code, message } = toErrorReply(error);
+    return { ...(name === undefined ? { line } : { name }), error: { code, message } };
+  }
+}
+
+// A line is {"name": …}, or the name alone as a JSON string.
+function nameOf(line: string): string {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new SharderError('bad_request', 'the line is no JSON');
+  }
+  const name =
+    typeof value === 'object' && value !== null ? (value as { name?: unknown }).name : value;
+  if (typeof name === 'string') return name;
+  throw new SharderError('bad_request', 'the line must be {"name": "…"}');
+}
+
+async function* linesOf(body: Readable): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of body.setEncoding('utf8') as AsyncIterable<string>) {
+    const parts = (rest + chunk).split('\n');
+    rest = parts.pop() ?? '';
+    if (rest.length > MAX_LINE_BYTES) {
+      throw new SharderError('too_large', `a line has more than ${MAX_LINE_BYTES} characters`);
+    }
+    for (const line of parts) if (line.trim() !== '') yield line;
+  }
+  if (rest.trim() !== '') yield rest;
+}

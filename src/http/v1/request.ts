@@ -1,0 +1,85 @@
+// What a request under /v1 says: who, what, and on which conditions.
+
+import type { Request, Response } from 'express';
+import { z } from 'zod';
+import { SharderError } from '../../errors.js';
+import { pathFields, type Operation } from '../../operations/operation.js';
+import type { Conditions } from '../../operations/perform.js';
+
+/** Whose token a request has. */
+export interface Caller {
+  readonly actor: string;
+  readonly requestId: string;
+}
+
+/** A change that was asked for, and answered. */
+export interface ApiChange extends Caller {
+  readonly action: string;
+  readonly input: Readonly<Record<string, unknown>>;
+}
+
+export function callerOf(res: Response): Caller {
+  return res.locals.caller as Caller;
+}
+
+/** `/kinds/{kind}` as Express writes it. */
+export function toExpress(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1');
+}
+
+/** The input of an operation: out of the path, and of the query or the body. */
+export function inputOf(operation: Operation, req: Request): Record<string, unknown> {
+  const params = req.params as Record<string, string>;
+  const hasBody = !['GET', 'DELETE'].includes(operation.method);
+  if (!hasBody) return { ...readQuery(operation.input as z.ZodRawShape, req), ...params };
+  if (req.body === undefined && Number(req.get('Content-Length') ?? 0) > 0) {
+    throw new SharderError('bad_request', 'send JSON, with Content-Type: application/json');
+  }
+  const body: unknown = req.body ?? {};
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new SharderError('bad_request', 'the body must be an object of JSON');
+  }
+  const inPath = pathFields(operation).find((field) => field in body);
+  if (inPath !== undefined) {
+    throw new SharderError('bad_request', `${inPath}: stands in the path, not in the body`);
+  }
+  return { ...body, ...params };
+}
+
+/** The fields of a query: numbers and booleans where the operation has them. */
+export function readQuery(shape: z.ZodRawShape, req: Request): Record<string, unknown> {
+  const query = new URL(req.originalUrl, 'http://localhost').searchParams;
+  const fields: Record<string, unknown> = {};
+  for (const [field, text] of query) {
+    if (field in fields) throw new SharderError('bad_request', `${field}: came more than once`);
+    fields[field] = shape[field] ? fromText(shape[field] as z.ZodType, text) : text;
+  }
+  return fields;
+}
+
+function fromText(schema: z.ZodType, text: string): unknown {
+  let inner = schema;
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) {
+    inner = inner.unwrap() as z.ZodType;
+  }
+  if (inner instanceof z.ZodNumber && /^-?\d+$/.test(text)) return Number(text);
+  if (inner instanceof z.ZodBoolean) return text === 'true' || (text === 'false' ? false : text);
+  return text;
+}
+
+/** `If-Match` and `Idempotency-Key`. */
+export function conditionsOf(req: Request): Conditions {
+  const ifMatch = req.get('If-Match');
+  const version = /^"?(\d{1,15})"?$/.exec(ifMatch ?? '')?.[1];
+  if (ifMatch !== undefined && version === undefined) {
+    throw new SharderError('bad_request', 'If-Match: must be the version of the kind, such as "7"');
+  }
+  const idempotencyKey = req.get('Idempotency-Key');
+  if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey)) {
+    throw new SharderError(
+      'bad_request',
+      'Idempotency-Key: must be 1 to 255 visible ASCII characters, such as a UUID',
+    );
+  }
+  return { version: version === undefined ? undefined : Number(version), idempotencyKey };
+}

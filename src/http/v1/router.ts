@@ -1,0 +1,102 @@
+// The management API: /v1, and every operation beneath it. A bearer token opens it.
+
+import { randomUUID } from 'node:crypto';
+import express, { Router, type RequestHandler } from 'express';
+import { SharderError } from '../../errors.js';
+import { OPERATIONS } from '../../operations/all.js';
+import { isReading, type Context, type Operation } from '../../operations/operation.js';
+import { perform } from '../../operations/perform.js';
+import type { Sharder } from '../../sharder.js';
+import type { Config } from '../../config.js';
+import type { Commands } from './commands.js';
+import { callerOf, conditionsOf, inputOf, toExpress, type ApiChange } from './request.js';
+import { addStreams } from './streams.js';
+import { createAuthorize } from './tokens.js';
+
+export interface ApiOptions {
+  readonly tokens: Config['adminTokens'];
+  /** What the settings declare. */
+  readonly declared: Config['kinds'];
+  /** What takes long is done by processes of their own; without this, not at all. */
+  readonly commands?: Commands | undefined;
+  /** Told of every change that was asked for and answered. */
+  readonly onChange: (change: ApiChange) => void;
+}
+
+const MAX_BODY = '100kb';
+const REQUEST_ID = /^[\w.:-]{1,128}$/;
+
+/** Every answer under /v1 has the id of its request: the proxy's, where it sent one. */
+export const giveId: RequestHandler = (req, res, next) => {
+  const given = req.get('X-Request-Id');
+  res.set('X-Request-Id', given !== undefined && REQUEST_ID.test(given) ? given : randomUUID());
+  next();
+};
+
+export function createV1(sharder: Sharder, options: ApiOptions): Router {
+  const router = Router({ caseSensitive: true, strict: true });
+  const authorize = createAuthorize(options.tokens);
+  const admit =
+    (scope: 'read' | 'write'): RequestHandler =>
+    (req, res, next) => {
+      const name = authorize(req.get('Authorization'), scope);
+      res.locals.caller = { actor: `api:${name}`, requestId: res.get('X-Request-Id') ?? '' };
+      next();
+    };
+  const parse = express.json({ limit: MAX_BODY, type: 'application/json' });
+
+  const handle =
+    (operation: Operation): RequestHandler =>
+    async (req, res) => {
+      const { actor, requestId } = callerOf(res);
+      const context: Context = {
+        database: sharder.database,
+        declared: options.declared,
+        actor,
+        assign: (kind, name) => sharder.assign(kind, name),
+        cached: (kind, name) => sharder.peek(kind, name),
+      };
+      const input = inputOf(operation, req);
+      const answer: unknown = await perform(operation, input, context, conditionsOf(req));
+      if (!isReading(operation)) {
+        options.onChange({ requestId, actor, action: operation.name, input });
+      }
+      const version = (answer as { version?: unknown }).version;
+      if (typeof version === 'number') res.set('ETag', `"${version}"`);
+      res.json(answer);
+    };
+
+  for (const operation of OPERATIONS) {
+    const scope = isReading(operation) ? 'read' : 'write';
+    const method = operation.method.toLowerCase() as Lowercase<Operation['method']>;
+    router[method](toExpress(operation.path), admit(scope), parse, handle(operation));
+  }
+  addStreams(router, { sharder, commands: options.commands, admit, onChange: options.onChange });
+
+  for (const layer of methodsByPath(router)) {
+    const { path, methods } = layer;
+    router.all(path, admit('read'), (req, res) => {
+      res.set('Allow', methods.join(', '));
+      throw new SharderError('wrong_method', `${req.originalUrl} takes ${methods.join(', ')}`);
+    });
+  }
+  router.use(admit('read'), (req) => {
+    throw new SharderError(
+      'unknown_route',
+      `there is nothing at ${req.originalUrl}: /openapi.json describes all routes`,
+    );
+  });
+  return router;
+}
+
+// The routes that are there by now, and with which methods.
+function methodsByPath(router: Router): { path: string; methods: string[] }[] {
+  const paths = new Map<string, Set<string>>();
+  for (const { route } of router.stack) {
+    if (!route) continue;
+    const methods = paths.get(route.path) ?? new Set();
+    for (const { method } of route.stack) methods.add(method.toUpperCase());
+    paths.set(route.path, methods);
+  }
+  return [...paths].map(([path, methods]) => ({ path, methods: [...methods] }));
+}

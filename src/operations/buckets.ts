@@ -1,0 +1,176 @@
+// The operations on buckets.
+
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import * as store from '../store/buckets.js';
+import { DONE, reading, writing, type Context } from './operation.js';
+import * as fields from './fields.js';
+
+const bucketFields = {
+  url: fields.url.optional(),
+  weight: fields.weight.optional(),
+  capacity: fields.capacity.optional(),
+};
+
+const shown = z.object({
+  kind: fields.kind,
+  name: fields.bucket,
+  url: fields.url,
+  weight: fields.weight,
+  capacity: fields.capacity,
+  state: z.enum(['active', 'cordoned', 'draining']),
+  state_reason: z.string().nullable(),
+  members: z.int().meta({ description: 'How many objects it holds.' }),
+  share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
+});
+
+const done = z.object({ ...DONE, kind: fields.kind, bucket: fields.bucket });
+const changed = done.extend({ detail: fields.differences });
+
+const one = { kind: fields.kind, bucket: fields.bucket };
+const PATH = '/kinds/{kind}/buckets';
+const example = { kind: 'hub', bucket: 'hub-1' };
+
+export const listBuckets = reading({
+  name: 'bucket list',
+  method: 'GET',
+  path: PATH,
+  summary: 'All buckets of a kind, with how many objects each holds',
+  input: { kind: fields.kind },
+  output: z.object({ items: z.array(shown) }),
+  example: { kind: 'hub' },
+  read: async ({ database }, { kind }) => ({
+    items: withShares(await database.read((knex) => store.listBuckets(knex, kind))),
+  }),
+});
+
+export const showBucket = reading({
+  name: 'bucket show',
+  method: 'GET',
+  path: `${PATH}/{bucket}`,
+  summary: 'One bucket',
+  input: one,
+  output: shown,
+  example,
+  read: ({ database }, { kind, bucket: name }) =>
+    database.read(async (knex) => {
+      const all = withShares(await store.listBuckets(knex, kind));
+      const bucket = await store.getBucket(knex, kind, name);
+      return { ...bucket, share: all.find((each) => each.name === name)?.share ?? 0 };
+    }),
+});
+
+export const addBucket = writing({
+  name: 'bucket add',
+  method: 'POST',
+  path: PATH,
+  summary: 'Add a bucket; new objects go to it at once',
+  input: { kind: fields.kind, bucket: fields.bucket, ...bucketFields },
+  output: done,
+  example: { kind: 'hub', bucket: 'hub-9', url: 'http://127.0.0.1:9009', weight: 2 },
+  write: async (trx, { kind, bucket, ...settings }, by) => {
+    await store.addBucket(trx, kind, bucket, settings, by);
+    return { action: 'bucket add', kind, bucket, changed: true };
+  },
+});
+
+export const setBucket = writing({
+  name: 'bucket set',
+  method: 'PATCH',
+  path: `${PATH}/{bucket}`,
+  summary: 'Change what is said of a bucket; what it holds, it keeps',
+  input: { ...one, ...bucketFields },
+  output: changed,
+  example: { ...example, weight: 2 },
+  write: async (trx, { kind, bucket, ...settings }, by, { declared }) => {
+    const detail = await store.setBucket(trx, kind, bucket, settings, by);
+    const settled = store.columns(declaration(declared, kind, bucket) ?? {});
+    const undone = Object.entries(settled)
+      .filter(([key, value]) => key in detail && detail[key]?.to !== value)
+      .map(([key]) => `the settings declare ${key} of ${bucket}: the next start sets it again`);
+    return differing('bucket set', kind, bucket, detail, [
+      ...undone,
+      ...(await closedNote(trx, kind)),
+    ]);
+  },
+});
+
+export const cordonBucket = writing({
+  name: 'bucket cordon',
+  method: 'POST',
+  path: `${PATH}/{bucket}/cordon`,
+  summary: 'No new objects for this bucket; those that it has, it keeps',
+  input: one,
+  output: changed,
+  example: { ...example, reason: 'the disk is full' },
+  write: async (trx, { kind, bucket }, by) => {
+    const detail = await store.setBucketState(trx, kind, bucket, 'cordoned', by);
+    return differing('bucket cordon', kind, bucket, detail, await closedNote(trx, kind));
+  },
+});
+
+export const uncordonBucket = writing({
+  name: 'bucket uncordon',
+  method: 'POST',
+  path: `${PATH}/{bucket}/uncordon`,
+  summary: 'New objects may go to this bucket again',
+  input: one,
+  output: changed,
+  example,
+  write: async (trx, { kind, bucket }, by) => {
+    const detail = await store.setBucketState(trx, kind, bucket, 'active', by);
+    return differing('bucket uncordon', kind, bucket, detail, []);
+  },
+});
+
+export const removeBucket = writing({
+  name: 'bucket remove',
+  method: 'DELETE',
+  path: `${PATH}/{bucket}`,
+  summary: 'Remove a bucket that holds no object',
+  input: one,
+  output: done,
+  example: { kind: 'hub', bucket: 'hub-9' },
+  write: async (trx, { kind, bucket }, by, { declared }) => {
+    await store.removeBucket(trx, kind, bucket, by);
+    const notes = declaration(declared, kind, bucket)
+      ? [
+          `the settings declare ${bucket}: the next start adds it again, unless it is taken out there`,
+        ]
+      : [];
+    notes.push(...(await closedNote(trx, kind)));
+    return { action: 'bucket remove', kind, bucket, changed: true, ...noted(notes) };
+  },
+});
+
+function withShares(buckets: readonly store.Bucket[]) {
+  const total = buckets.reduce((sum, { members }) => sum + members, 0);
+  return buckets.map((bucket) => ({ ...bucket, share: total === 0 ? 0 : bucket.members / total }));
+}
+
+function declaration(declared: Context['declared'], kind: string, name: string) {
+  return declared[kind]?.buckets.find((bucket) => bucket.name === name);
+}
+
+function differing(
+  action: string,
+  kind: string,
+  bucket: string,
+  detail: store.Differences,
+  notes: readonly string[],
+) {
+  const changed = Object.keys(detail).length > 0;
+  return { action, kind, bucket, detail: { ...detail }, changed, ...noted(notes) };
+}
+
+function noted(notes: readonly string[]) {
+  return notes.length > 0 ? { notes: [...notes] } : {};
+}
+
+// What the next new user would be told.
+async function closedNote(trx: Knex.Transaction, kind: string): Promise<string[]> {
+  const buckets = await store.listBuckets(trx, kind);
+  return buckets.some(store.isOpen)
+    ? []
+    : [`then no active bucket of kind ${kind} has room, and new objects are refused`];
+}

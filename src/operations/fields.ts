@@ -1,0 +1,75 @@
+// The fields that operations share.
+
+import { z } from 'zod';
+import { SharderError } from '../errors.js';
+import { DEFAULT_KIND } from '../names.js';
+import type { Place } from '../store/objects.js';
+
+export const kind = z.string().meta({
+  description: `A namespace of objects that are spread over the same buckets, such as \`${DEFAULT_KIND}\`.`,
+});
+export const bucket = z.string().meta({ description: "A bucket's name." });
+export const name = z.string().meta({ description: "An object's name." });
+export const time = z.iso
+  .datetime({ offset: true, error: 'must be a time such as 2026-11-21T14:00:00Z' })
+  .meta({ description: 'A time, ISO 8601, with its zone.' });
+
+export const url = z.string().nullable().meta({ description: 'Where the bucket is reached.' });
+export const weight = whole(1, 1_000_000).meta({
+  description: 'Its share of new objects, relative to the others.',
+});
+export const capacity = whole(0, 1_000_000_000).nullable().meta({
+  description: 'How many objects it may hold; null: as many as come.',
+});
+
+function whole(min: number, max: number) {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+/** An object's place. */
+export const assignment = z.object({
+  kind,
+  name,
+  bucket,
+  assigned_at: z.string().meta({ description: 'When it was first assigned.' }),
+  pinned: z.boolean().meta({ description: 'No plan moves it.' }),
+});
+
+/** What a change has set: each setting with what it was and what it is. */
+export const differences = z.record(z.string(), z.object({ from: z.unknown(), to: z.unknown() }));
+
+/** The answer of a list that comes in pages. */
+export function page<T extends z.ZodType>(item: T) {
+  return z.object({
+    items: z.array(item),
+    next: z
+      .string()
+      .nullable()
+      .meta({ description: 'What `after` must be for the next page; null: this is the last.' }),
+  });
+}
+
+export const PAGING = {
+  limit: whole(1, 5_000)
+    .default(1_000)
+    .meta({ description: 'How many rows are looked at; where there is a filter, fewer may come.' }),
+  after: z.string().optional().meta({ description: '`next` of the page before.' }),
+};
+
+/** A list's place as clients see it. */
+export function toCursor(place: Place): string {
+  return Buffer.from(JSON.stringify([place])).toString('base64url');
+}
+
+/** The place that `toCursor` was given. Throws `bad_request` for what it has not made. */
+export function fromCursor(cursor: string | undefined): Place | undefined {
+  if (cursor === undefined) return undefined;
+  try {
+    const [place] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+    if (typeof place === 'string' || typeof place === 'number') return place;
+  } catch {
+    // said below
+  }
+  throw new SharderError('bad_request', 'after: must be `next` of the page before');
+}

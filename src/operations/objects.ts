@@ -1,0 +1,293 @@
+// The operations on objects.
+
+import { z } from 'zod';
+import { pickEmptiest } from '../assign/emptiest.js';
+import { SharderError } from '../errors.js';
+import * as explained from '../explain.js';
+import { noRoom } from '../sharder.js';
+import { isOpen, listBuckets } from '../store/buckets.js';
+import type { Database } from '../store/database.js';
+import * as history from '../store/history.js';
+import * as store from '../store/objects.js';
+import { acting, DONE, reading, writing, type Context } from './operation.js';
+import * as fields from './fields.js';
+
+const one = { kind: fields.kind, name: fields.name };
+const PATH = '/kinds/{kind}/objects';
+const iana = { kind: 'hub', name: 'iana' };
+const done = z.object({ ...DONE, ...one });
+
+export const listObjects = reading({
+  name: 'object list',
+  method: 'GET',
+  path: PATH,
+  summary: 'The objects of a kind in pages: by name, or those of a bucket as they came',
+  input: {
+    kind: fields.kind,
+    bucket: fields.bucket.optional(),
+    prefix: z.string().optional().meta({ description: 'Only names that begin so.' }),
+    pinned: z.boolean().optional().meta({ description: 'Only those that are, or are not.' }),
+    at: fields.time.optional().meta({
+      description: 'Where they were then, by name, and by the names that they had then.',
+    }),
+    ...fields.PAGING,
+  },
+  output: fields.page(fields.assignment.partial({ assigned_at: true, pinned: true })),
+  example: { kind: 'hub', bucket: 'hub-0', limit: 2 },
+  read: async ({ database }, { kind, bucket, prefix = '', pinned, at, limit, after }) => {
+    if (at !== undefined && pinned !== undefined) {
+      throw new SharderError('bad_request', 'pinned: nobody knows who was pinned then');
+    }
+    const place = fields.fromCursor(after);
+    const { items, next } =
+      at === undefined
+        ? await store.objectsPage(database, kind, bucket, limit, place)
+        : await pageAt(database, kind, new Date(at), limit, place);
+    const isMeant = (item: Listed): boolean =>
+      item.name.startsWith(prefix) &&
+      (bucket === undefined || item.bucket === bucket) &&
+      (pinned === undefined || item.pinned === pinned);
+    return { items: items.filter(isMeant), next: next === null ? null : fields.toCursor(next) };
+  },
+});
+
+type Listed = history.Whereabouts & Partial<store.Assignment>;
+
+async function pageAt(
+  database: Database,
+  kind: string,
+  at: Date,
+  limit: number,
+  after: store.Place = '',
+): Promise<{ items: Listed[]; next: store.Place | null }> {
+  for await (const items of history.objectsAt(database, kind, at, limit, String(after))) {
+    return { items, next: items.length < limit ? null : (items.at(-1)?.name ?? null) };
+  }
+  return { items: [], next: null };
+}
+
+export const findObject = reading({
+  name: 'object find',
+  method: 'GET',
+  path: `${PATH}/{name}`,
+  summary: 'Where an object is; nothing is created',
+  input: one,
+  output: fields.assignment,
+  example: iana,
+  read: async ({ database }, { kind, name }) => {
+    const [found] = await store.findObjects(database, name, kind);
+    if (!found) throw store.unknownObject(name, kind);
+    return found;
+  },
+});
+
+export const findEverywhere = reading({
+  name: 'object find-everywhere',
+  method: 'GET',
+  path: '/objects/{name}',
+  summary: 'Where the objects of this name are, one for each kind that has one',
+  input: { name: fields.name },
+  output: z.object({ items: z.array(fields.assignment) }),
+  example: { name: 'iana' },
+  read: async ({ database }, { name }) => ({ items: await store.findObjects(database, name) }),
+});
+
+export const assignObject = acting({
+  name: 'object assign',
+  method: 'PUT',
+  path: `${PATH}/{name}`,
+  summary:
+    'Put an object into the emptiest bucket, as its first request would; one that has a bucket keeps it',
+  input: one,
+  output: done.extend({ bucket: fields.bucket }),
+  example: { kind: 'hub', name: 'carol' },
+  act: async (context, { kind, name }, { isDry }) => {
+    const { bucket, isNew } = isDry
+      ? await foresee(context, kind, name)
+      : await assign(context, kind, name);
+    return { action: 'object assign', kind, name, bucket, changed: isNew };
+  },
+});
+
+async function assign({ assign }: Context, kind: string, name: string) {
+  const { bucket, reason } = await assign(kind, name);
+  return { bucket: bucket.name, isNew: reason === 'assigned' };
+}
+
+// What `assign` would answer if nobody else came before.
+async function foresee({ database }: Context, kind: string, name: string) {
+  const [known] = await store.findObjects(database, name, kind);
+  if (known) return { bucket: known.bucket, isNew: false };
+  const buckets = await database.read((knex) => listBuckets(knex, kind));
+  const [bucket] = pickEmptiest(buckets.filter(isOpen), 1);
+  if (bucket === undefined) throw noRoom(kind);
+  return { bucket, isNew: true };
+}
+
+export const moveObject = writing({
+  name: 'object move',
+  method: 'POST',
+  path: `${PATH}/{name}/move`,
+  summary: 'Move an object to another bucket; running services answer it at once',
+  input: {
+    ...one,
+    to: fields.bucket,
+    force: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Even if the bucket is cordoned or full.' }),
+  },
+  output: done.extend({ from_bucket: fields.bucket, to_bucket: fields.bucket }),
+  example: { ...iana, to: 'hub-1', reason: 'asked for it' },
+  write: async (trx, { kind, name, to, force }, by) => {
+    const from = await store.moveObject(trx, kind, name, to, by, { force });
+    const buckets = { from_bucket: from, to_bucket: to };
+    return { action: 'object move', kind, name, ...buckets, changed: from !== to };
+  },
+});
+
+export const renameObject = writing({
+  name: 'object rename',
+  method: 'POST',
+  path: `${PATH}/{name}/rename`,
+  summary: 'Give an object another name; it keeps its bucket',
+  input: { ...one, to: fields.name },
+  output: done.extend({ to: fields.name, bucket: fields.bucket }),
+  example: { ...iana, to: 'iana.smith' },
+  write: async (trx, { kind, name, to }, by) => {
+    const bucket = await store.renameObject(trx, kind, name, to, by);
+    return { action: 'object rename', kind, name, to, bucket, changed: name !== to };
+  },
+});
+
+export const mergeObjects = writing({
+  name: 'object merge',
+  method: 'POST',
+  path: `${PATH}/{name}/merge`,
+  summary: 'Make one of two objects: the second stays as it is, the first is no more',
+  input: { ...one, into: fields.name },
+  output: done.extend({ into: fields.name, from_bucket: fields.bucket, bucket: fields.bucket }),
+  example: { kind: 'hub', name: 'brian', into: 'iana.smith' },
+  write: async (trx, { kind, name, into }, by) => {
+    const { bucket, from } = await store.mergeObjects(trx, kind, name, into, by);
+    const buckets = { from_bucket: from, bucket };
+    return { action: 'object merge', kind, name, into, ...buckets, changed: true };
+  },
+});
+
+export const pinObject = pinning('pin', true, 'No plan moves this object; a person may');
+export const unpinObject = pinning('unpin', false, 'Plans may move this object again');
+
+function pinning(verb: 'pin' | 'unpin', pinned: boolean, summary: string) {
+  const action = `object ${verb}`;
+  return writing({
+    name: action,
+    method: 'POST',
+    path: `${PATH}/{name}/${verb}`,
+    summary,
+    input: one,
+    output: done,
+    example: { kind: 'hub', name: 'iana.smith' },
+    write: async (trx, { kind, name }, by) => {
+      const changed = await store.pinObject(trx, kind, name, pinned, by);
+      return { action, kind, name, changed };
+    },
+  });
+}
+
+export const removeObject = writing({
+  name: 'object remove',
+  method: 'DELETE',
+  path: `${PATH}/{name}`,
+  summary: 'Forget where an object is; asked for again, it is new',
+  input: one,
+  output: done.extend({ from_bucket: fields.bucket }),
+  example: { kind: 'hub', name: 'carol', reason: 'has left' },
+  write: async (trx, { kind, name }, by) => {
+    const from = await store.removeObject(trx, kind, name, by);
+    return { action: 'object remove', kind, name, from_bucket: from, changed: true };
+  },
+});
+
+const change = z.object({
+  id: z.int(),
+  at: z.string(),
+  actor: z.string(),
+  action: z.string(),
+  kind: fields.kind,
+  name: fields.name.nullable(),
+  from_bucket: fields.bucket.nullable(),
+  to_bucket: fields.bucket.nullable(),
+  reason: z.string().nullable(),
+  detail: z.record(z.string(), z.unknown()).nullable(),
+  plan: z.int().nullable(),
+});
+
+export const showHistory = reading({
+  name: 'object history',
+  method: 'GET',
+  path: `${PATH}/{name}/history`,
+  summary: 'What has become of an object: who did what, when and why',
+  input: one,
+  output: z.object({
+    ...one,
+    assigned: z.object({ at: z.string(), bucket: fields.bucket }).nullable(),
+    changes: z.array(change),
+  }),
+  example: { kind: 'hub', name: 'iana.smith' },
+  read: async ({ database }, { kind, name }) => {
+    const { assigned, changes } = await history.objectHistory(database, kind, name);
+    if (!assigned && changes.length === 0) throw store.unknownObject(name, kind);
+    return {
+      kind,
+      name,
+      assigned: assigned ?? null,
+      changes: changes.map((each) => ({ ...each })),
+    };
+  },
+});
+
+export const explainObject = reading({
+  name: 'object explain',
+  method: 'GET',
+  path: `${PATH}/{name}/explain`,
+  summary: 'Why an object is where it is, or where a new one would go',
+  input: one,
+  output: z.object({
+    ...one,
+    object: fields.assignment.nullable(),
+    change: change.nullable().meta({
+      description: 'What put it where it is; null where that was its first assignment.',
+    }),
+    cache: z.enum(['agrees', 'differs', 'empty', 'none']).meta({
+      description: 'What the service that answers this has in memory; none: no service was asked.',
+    }),
+    next: fields.bucket.nullable().meta({ description: 'Where a new object would go.' }),
+    scores: z.array(
+      z.object({
+        bucket: fields.bucket,
+        members: z.int(),
+        weight: z.int(),
+        score: z.number().nullable().meta({
+          description: '(members + 1) / weight: a new object goes to the lowest, ties by name.',
+        }),
+        closed: z.string().nullable().meta({ description: 'Why it takes no new object.' }),
+      }),
+    ),
+  }),
+  example: { kind: 'hub', name: 'nobody' },
+  read: async ({ database, cached }, { kind, name }) => {
+    const { change, scores, ...rest } = await explained.explainObject(database, kind, name);
+    const cache = agreement(cached?.(kind, name), rest.object?.bucket);
+    return { ...rest, change: change && { ...change }, cache, scores: [...scores] };
+  },
+});
+
+function agreement(
+  known: string | null | undefined,
+  bucket: string | undefined,
+): 'agrees' | 'differs' | 'empty' | 'none' {
+  if (known === undefined) return 'none';
+  if (known === null) return 'empty';
+  return known === bucket ? 'agrees' : 'differs';
+}

@@ -1,0 +1,133 @@
+// What comes or goes as a stream: too long for one answer, or for one body.
+
+import { z } from 'zod';
+import { DEFAULT_KIND } from '../names.js';
+import { HOW, type Route } from './operation.js';
+import * as fields from './fields.js';
+
+export interface Streamed<S extends z.ZodRawShape> extends Route {
+  readonly name: string;
+  readonly summary: string;
+  readonly description: string;
+  /** In the path and in the query. */
+  readonly input: S;
+  /** What is sent, by type, with an example. */
+  readonly body?: Readonly<Record<string, string>>;
+  /** What comes back, by type. */
+  readonly answer: Readonly<Record<string, z.ZodType | undefined>>;
+}
+
+function streamed<S extends z.ZodRawShape>(stream: Streamed<S>): Streamed<S> {
+  return stream;
+}
+
+const imported = z.object({
+  action: z.string(),
+  file: z.string(),
+  new: z.int(),
+  moved: z.int(),
+  unchanged: z.int(),
+  wrong: z.int().meta({ description: 'How many lines are wrong.' }),
+  problems: z
+    .array(z.object({ line: z.int(), code: z.string(), message: z.string() }))
+    .meta({ description: 'The first thousand of them.' }),
+  kinds: z.array(fields.kind).meta({ description: 'Those that were made.' }),
+  buckets: z
+    .array(z.object({ kind: fields.kind, name: fields.bucket }))
+    .meta({ description: 'Those that were made.' }),
+  changed: z.boolean(),
+  dry_run: z.boolean(),
+  notes: z.array(z.string()).optional(),
+});
+
+const findings = z.object({
+  faults: z.array(
+    z.object({
+      rule: z.string(),
+      kind: fields.kind.nullable(),
+      bucket: fields.bucket.nullable(),
+      name: fields.name.nullable(),
+      message: z.string(),
+      remedy: z.string().meta({ description: 'What a person can do.' }),
+    }),
+  ),
+  notes: z.array(z.string()),
+  kinds: z.int(),
+  buckets: z.int(),
+  objects: z.int(),
+  fixed: z.int().meta({ description: 'How many buckets were counted again.' }),
+});
+
+export const STREAMS = {
+  assign: streamed({
+    name: 'object assign-many',
+    method: 'POST',
+    path: '/kinds/{kind}/objects',
+    summary: 'Assign all objects of an NDJSON body, as their first requests would',
+    description:
+      'A line in, a line out, in order, as it comes. A line that is wrong is answered with its error, and does not stop the others.',
+    input: { kind: fields.kind },
+    body: { 'application/x-ndjson': '{"name": "dana"}\n{"name": "eli"}\n' },
+    answer: { 'application/x-ndjson': undefined },
+  }),
+  export: streamed({
+    name: 'export',
+    method: 'GET',
+    path: '/export',
+    summary: 'All objects as CSV or NDJSON, as they are at one moment',
+    description:
+      'NDJSON has the kinds and buckets too. An answer that breaks off is not all of it.',
+    input: {
+      format: z.enum(['csv', 'ndjson']).default('csv'),
+      kind: fields.kind.optional().meta({ description: 'Only its objects.' }),
+    },
+    answer: { 'text/csv': undefined, 'application/x-ndjson': undefined },
+  }),
+  import: streamed({
+    name: 'import',
+    method: 'POST',
+    path: '/import',
+    summary: 'Read objects from CSV or NDJSON: all, or none if a line is wrong',
+    description:
+      'What is wrong is told by line, with status 422. The body may be compressed (Content-Encoding: gzip).',
+    input: {
+      kind: fields.kind.default(DEFAULT_KIND).meta({ description: 'Of lines that name none.' }),
+      create_buckets: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'Make the kinds and buckets that are not there.' }),
+      move: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'Move objects that are in another bucket already.' }),
+      skip_errors: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'Leave out the lines that are wrong, and import the others.' }),
+      ...HOW,
+    },
+    body: {
+      'text/csv': 'user,hub\nfay,hub-0\n',
+      'application/x-ndjson': '{"name": "fay", "bucket": "hub-0"}\n',
+    },
+    answer: { 'application/json': imported },
+  }),
+  check: streamed({
+    name: 'check',
+    method: 'GET',
+    path: '/check',
+    summary: 'Look whether the database keeps what its schema promises',
+    description: 'It reads everything, which takes seconds where there are millions of objects.',
+    input: {},
+    answer: { 'application/json': findings },
+  }),
+  fix: streamed({
+    name: 'check fix',
+    method: 'POST',
+    path: '/check',
+    summary: 'The same, and count again what buckets hold',
+    description: 'All else that is wrong needs somebody who knows what was meant.',
+    input: {},
+    answer: { 'application/json': findings },
+  }),
+};
