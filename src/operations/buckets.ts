@@ -12,17 +12,19 @@ const bucketFields = {
   capacity: fields.capacity.optional(),
 };
 
-const shown = z.object({
-  kind: fields.kind,
-  name: fields.bucket,
-  url: fields.url,
-  weight: fields.weight,
-  capacity: fields.capacity,
-  state: z.enum(['active', 'cordoned', 'draining']),
-  state_reason: z.string().nullable(),
-  members: z.int().meta({ description: 'How many objects it holds.' }),
-  share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
-});
+const shown = z
+  .object({
+    kind: fields.kind,
+    name: fields.bucket,
+    url: fields.url,
+    weight: fields.weight,
+    capacity: fields.capacity,
+    state: z.enum(['active', 'cordoned', 'draining']),
+    state_reason: z.string().nullable(),
+    members: z.int().meta({ description: 'How many objects it holds.' }),
+    share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
+  })
+  .meta({ id: 'Bucket' });
 
 const done = z.object({ ...DONE, kind: fields.kind, bucket: fields.bucket });
 const changed = done.extend({ detail: fields.differences });

@@ -43,7 +43,8 @@ export function addStreams(
   };
 
   router.post(toExpress(STREAMS.assign.path), admit('write'), async (req, res) => {
-    const { kind = '' } = req.params as Record<string, string>;
+    const query = readQuery(STREAMS.assign.input, req);
+    const { kind } = checkInput(STREAMS.assign, { ...query, ...req.params });
     checkType(req, ['application/x-ndjson']);
     res.type('application/x-ndjson');
     await pipeline(Readable.from(assignLines(sharder, kind, bodyOf(req))), res);
@@ -85,7 +86,8 @@ export function addStreams(
     ['get', STREAMS.check],
     ['post', STREAMS.fix],
   ] as const) {
-    router[method](stream.path, admit(method === 'get' ? 'read' : 'write'), async (_req, res) => {
+    router[method](stream.path, admit(method === 'get' ? 'read' : 'write'), async (req, res) => {
+      checkInput(stream, readQuery(stream.input, req));
       const child = run(['check', '--json', ...(method === 'post' ? ['--fix'] : [])], res);
       child.stdin?.end();
       const { code, out, err } = await outcomeOf(child);
