@@ -25,7 +25,6 @@ export const ERROR_SCHEMA: Piece = {
   },
 };
 
-const JSON_ERROR = { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } };
 const PLAIN_ERROR = { 'text/plain': { schema: { type: 'string' } } };
 
 /** Those errors by status: the usual one, where `otherwise` has no other. */
@@ -48,10 +47,12 @@ export function errorAnswer(status: number, codes: readonly Code[], { isPlain = 
     ...(status === 401 && !isPlain && { 'WWW-Authenticate': header('`Bearer`') }),
     ...(status === 503 && { 'Retry-After': header('Seconds after which to come again.') }),
   };
+  const example = { error: { code: codes[0], message: 'what is wrong, and what to do' } };
+  const json = { schema: { $ref: '#/components/schemas/Error' }, example };
   return {
     description: `${STATUS_CODES[status] ?? ''}: ${codes.map((code) => `\`${code}\``).join(', ')}`,
     ...(Object.keys(headers).length > 0 && { headers }),
-    content: { ...(isPlain && PLAIN_ERROR), ...JSON_ERROR },
+    content: { ...(isPlain && PLAIN_ERROR), 'application/json': json },
   };
 }
 

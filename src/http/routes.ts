@@ -26,6 +26,7 @@ const REST = {
   required: true,
   description: 'Whatever the proxy adds, slashes too.',
   schema: { type: 'string' },
+  example: 'lab',
 };
 const NEXT = {
   name: 'next',
@@ -69,8 +70,16 @@ const USER_ERRORS: readonly Code[] = [
   ...(['database_unavailable', 'internal'] as const),
 ];
 
-/** All of them. One that takes any method is described by its GET, with `x-any-method`. */
-export function describeRoutes(): DescribedRoute[] {
+/** All of them; `userHeader` names the user. One that takes any method is described by its GET, with `x-any-method`. */
+export function describeRoutes(userHeader: string): DescribedRoute[] {
+  const user = {
+    name: userHeader,
+    in: 'header',
+    required: true,
+    description: 'The user, as the proxy in front names them. Nobody else may.',
+    schema: { type: 'string' },
+    example: 'iana',
+  };
   const shard = {
     summary: "The user's bucket; the first time, it is assigned",
     responses: {
@@ -154,7 +163,10 @@ export function describeRoutes(): DescribedRoute[] {
   });
   return [
     ...users.map(([path, operationId, parameters, rest]) =>
-      get(path, { operationId, tags: [USERS_TAG], ...rest, parameters, security: [{ user: [] }] }),
+      get(path, {
+        ...{ operationId, tags: [USERS_TAG], ...rest },
+        ...{ parameters: [...parameters, user], security: [] },
+      }),
     ),
     ...service.map(([path, operationId, summary, responses]) =>
       get(path, { operationId, tags: [SERVICE_TAG], summary, responses, security: [] }),

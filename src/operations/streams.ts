@@ -43,6 +43,7 @@ const imported = z.object({
 });
 
 const findings = z.object({
+  ok: z.boolean().meta({ description: 'Whether there is no fault.' }),
   faults: z.array(
     z.object({
       rule: z.string(),

@@ -50,7 +50,7 @@ export async function createDocument(userHeader: string): Promise<Piece> {
     await setImmediate(); // so that no user waits for all of it
   }
   for (const each of Object.values(STREAMS)) add(under(each), describeStream(each, schemas));
-  for (const { described, ...route } of describeRoutes()) add(route, described);
+  for (const { described, ...route } of describeRoutes(userHeader)) add(route, described);
 
   return {
     openapi: '3.1.0',
@@ -69,23 +69,12 @@ export async function createDocument(userHeader: string): Promise<Piece> {
       schemas: schemas.components,
       parameters: PARAMETERS,
       headers: HEADERS,
-      responses: Object.fromEntries(
-        [...API_ERRORS].map(([status, codes]) => [
-          nameOf(status),
-          { ...errorAnswer(status, codes), headers: errorHeaders(status, codes) },
-        ]),
-      ),
+      responses: errorResponses(),
       securitySchemes: {
         token: {
           type: 'http',
           scheme: 'bearer',
           description: 'A token of the management API. One of scope `read` may change nothing.',
-        },
-        user: {
-          type: 'apiKey',
-          in: 'header',
-          name: userHeader,
-          description: 'The user, as the proxy in front names them. Nobody else may.',
         },
       },
     },
@@ -278,8 +267,13 @@ function errors(applies: (status: number) => boolean): Piece {
   );
 }
 
-function errorHeaders(status: number, codes: Parameters<typeof errorAnswer>[1]): Piece {
-  return { 'X-Request-Id': REQUEST_ID, ...errorAnswer(status, codes).headers };
+function errorResponses(): Piece {
+  return Object.fromEntries(
+    [...API_ERRORS].map(([status, codes]) => {
+      const { headers, ...rest } = errorAnswer(status, codes);
+      return [nameOf(status), { ...rest, headers: { 'X-Request-Id': REQUEST_ID, ...headers } }];
+    }),
+  );
 }
 
 // The name of a status, as a component's: BadRequest.

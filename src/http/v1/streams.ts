@@ -132,7 +132,7 @@ async function send(child: ChildProcess, res: Response, format: string): Promise
   }
   const [type, name] =
     format === 'csv' ? ['text/csv', 'objects.csv'] : ['application/x-ndjson', 'objects.ndjson'];
-  res.type(type).attachment(name);
+  res.attachment(name).type(type); // for a name may bring a type of its own
   for await (const chunk of stdout as AsyncIterable<Buffer>) {
     if (!res.write(chunk)) await once(res, 'drain');
   }
