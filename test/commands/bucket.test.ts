@@ -208,7 +208,10 @@ for (const engine of engines) {
     const refused: readonly [args: string[], says: RegExp][] = [
       [['add', 'hub-1'], /^sharder: kind hub has a bucket hub-1 already\n$/],
       [['add', 'hub-2', '--kind', 'nosuch'], /^sharder: there is no kind "nosuch": declare it/],
-      [['add', 'hub-2', '--weight', '0'], /^sharder: weight: must be a whole number from 1 to/],
+      [
+        ['add', 'hub-2', '--weight', '0'],
+        /^sharder: weight: is 0; it must be a whole number from 1 to/,
+      ],
       [['add', 'hub-2', '--weight', '1000001'], /^sharder: weight: is 1000001; it must be/],
       [['add', 'hub-2', '--capacity', '9999999999'], /^sharder: capacity: is 9999999999; it must/],
       [['add', 'hub-2', '--url', 'ftp://x'], /^sharder: "ftp:\/\/x" is not a URL for a bucket: h/],
