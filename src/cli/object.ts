@@ -28,10 +28,15 @@ export function addObject(program: Command): void {
     });
   ofKind(object.command('assign'))
     .description('put an object into the emptiest bucket, as its first request would')
-    .argument('<name>')
+    .argument('<name>', 'or - for many: a name to a line of standard input')
     .option('--dry-run', 'only say what would be done')
     .option('--json', 'for programs')
     .action(async (name: string, _options, command: Command) => {
+      if (name === '-') {
+        const { assignObjects } = await import('../commands/assign.js');
+        await assignObjects(optionsOf(command));
+        return;
+      }
       const { assignObject } = await import('../commands/object.js');
       await assignObject(name, optionsOf(command));
     });

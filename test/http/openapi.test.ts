@@ -2,7 +2,7 @@
 // the real service, and what comes back is held against it.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { before, describe, it } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { createApp, type AppParts } from '../../src/http/app.js';
@@ -111,6 +111,17 @@ describe('the description', () => {
       true,
     ]),
   );
+
+  it('leaves out no operation that a file of src/operations exports', async () => {
+    const folder = new URL('../../src/operations/', import.meta.url);
+    for (const file of readdirSync(folder)) {
+      const exported = (await import(new URL(file, folder).href)) as Record<string, unknown>;
+      for (const [name, each] of Object.entries(exported)) {
+        const isOperation = typeof each === 'object' && each !== null && 'example' in each;
+        if (isOperation) assert.ok(OPERATIONS.includes(each as never), `${file}: ${name}`);
+      }
+    }
+  });
 
   it('names the header that names the user', () => {
     assert.ok(document.operation('shard').parameters.some(({ name }) => name === 'X-User'));
