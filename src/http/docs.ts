@@ -42,7 +42,10 @@ export function createDocs(userHeader: string): Router {
     if (file === OWN_SCRIPT) {
       res.type('text/javascript').send(INITIALIZER);
     } else if (ASSETS.includes(file)) {
-      res.sendFile(file, { root: assets(), cacheControl: false }, (error) => {
+      // Not by date: npm gives every file of every version the same.
+      const { root, version } = swaggerUi();
+      res.set('ETag', `"${version}"`);
+      res.sendFile(file, { root, cacheControl: false, lastModified: false }, (error) => {
         if (error as unknown) next(error);
       });
     } else {
@@ -58,6 +61,8 @@ const withPolicy: RequestHandler = (_req, res, next) => {
   next();
 };
 
-function assets(): string {
-  return dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+function swaggerUi(): { root: string; version: string } {
+  const require = createRequire(import.meta.url);
+  const { version } = require('swagger-ui-dist/package.json') as { version: string };
+  return { root: dirname(require.resolve('swagger-ui-dist/package.json')), version };
 }
