@@ -13,6 +13,9 @@ export function addObject(program: Command): void {
       '--bucket <bucket>',
       `only those of this bucket (of kind ${DEFAULT_KIND}, if none is given)`,
     )
+    .option('--prefix <text>', 'only names that begin so')
+    .option('--pinned', 'only those that are pinned')
+    .option('--no-pinned', 'only those that are not')
     .option('--at <time>', `where they were then (of kind ${DEFAULT_KIND}, if none is given)`, time)
     .action(async (_options, command: Command) => {
       const { listObjects } = await import('../commands/object.js');
