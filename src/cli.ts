@@ -149,11 +149,20 @@ function addObject(program: Command): void {
     });
   listing(object.command('find'))
     .description('where an object is; nothing is created')
-    .argument('<name>')
+    .argument('[name]')
     .option('--kind <kind>', 'only in this kind')
-    .action(async (name: string, _options, command: Command) => {
-      const { findObject } = await import('./commands/object.js');
-      await findObject(name, command.optsWithGlobals());
+    .option('--log-name <hash>', 'in place of a name: what the log calls it, with SHARDER_LOG_KEY')
+    .action(async (name: string | undefined, options: { logName?: string }, command: Command) => {
+      if ((name === undefined) === (options.logName === undefined)) {
+        command.error('error: give either a name or --log-name');
+      }
+      if (name === undefined) {
+        const { findLogName } = await import('./commands/log-name.js');
+        await findLogName(options.logName ?? '', command.optsWithGlobals());
+      } else {
+        const { findObject } = await import('./commands/object.js');
+        await findObject(name, command.optsWithGlobals());
+      }
     });
   ofKind(object.command('assign'))
     .description('put an object into the emptiest bucket, as its first request would')

@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'unknown_object'
   | 'not_empty' // a bucket that holds objects is not removed
   | 'closed' // the bucket takes no new objects: it is cordoned, draining or full
+  | 'forgotten' // the history no longer goes back so far
   | 'exists' // what was to be added is there already
   | 'no_url' // a redirect was asked for, and the bucket has no URL
   | 'no_room' // no active bucket has room for a new object

@@ -8,6 +8,7 @@ import { readConfig, type Config, type Flags } from '../config.js';
 import { SharderError } from '../errors.js';
 import { loggable } from '../http/report.js';
 import { createServer } from '../http/server.js';
+import { createLogNames, type LogNames } from '../log-names.js';
 import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
@@ -19,6 +20,7 @@ const DISCONNECT_AFTER_MS = 2_000;
 /** Serves until SIGTERM or SIGINT; a second one of either ends the process at once. */
 export async function serve(flags: Flags, version: string): Promise<void> {
   const config = readConfig(flags, process.env);
+  const names = createLogNames(config.log.names, config.logKey);
   // The log goes to stderr, a JSON object per line; stdout has the one line for people.
   const log = pino({ level: config.log.level }, destination({ fd: 2, sync: true }));
   const stop = stopSignal();
@@ -26,7 +28,7 @@ export async function serve(flags: Flags, version: string): Promise<void> {
   // A database that hangs never lets go of its connections, and nobody needs them after a stop.
   const exitSoon = (): void => void setTimeout(() => process.exit(), DISCONNECT_AFTER_MS).unref();
 
-  const started = await start(config, log, stop);
+  const started = await start(config, log, names, stop);
   if (!started) {
     exitSoon();
     return;
@@ -52,6 +54,7 @@ interface Started {
 async function start(
   config: Config,
   log: Logger,
+  names: LogNames,
   stop: Promise<void>,
 ): Promise<Started | undefined> {
   for (;;) {
@@ -74,7 +77,7 @@ async function start(
             secrets: config.cookieSecrets,
           },
           log,
-          logNames: config.log.names,
+          logNames: names,
         });
         const kinds = await database.read(listKinds);
         await listen(server, config.listen);
@@ -85,7 +88,7 @@ async function start(
       }
     } catch (error) {
       if (!mayPass(error, config.database)) throw error;
-      log.warn({ err: loggable(error) }, 'waiting for the database');
+      log.warn({ err: loggable(error, names) }, 'waiting for the database');
     }
     const isStopped = await Promise.race([stop.then(() => true), sleep(DATABASE_WAIT_MS, false)]);
     if (isStopped) return undefined;

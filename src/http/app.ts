@@ -14,7 +14,7 @@ import type { Asker } from './ask.js';
 import { destination } from './go.js';
 import type { Route } from './metrics.js';
 import { isHttps, type Replies } from './reply.js';
-import type { Reporter } from './report.js';
+import type { Reporter, Who } from './report.js';
 
 export interface AppParts {
   readonly sharder: Sharder;
@@ -54,7 +54,8 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
         for (let i = 0; i < headers.length; i += 2) res.set(headers[i] ?? '', headers[i + 1]);
         res.redirect(302, location);
       },
-      fail: (error) => {
+      fail: (error, name) => {
+        res.locals.who = { kind: req.params.kind ?? DEFAULT_KIND, name } satisfies Who;
         next(error);
       },
     });
@@ -82,7 +83,8 @@ export function createApp({ sharder, ask, replies, registry, reporter }: AppPart
   // Express knows an error handler by its four parameters.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   const onError: ErrorRequestHandler = (error: unknown, req, res, _next) => {
-    reporter.fail(req, res, routeOf(req), isBadUrl(error) ? badUrl() : error);
+    const who = res.locals.who as Who | undefined;
+    reporter.fail(req, res, routeOf(req), isBadUrl(error) ? badUrl() : error, who);
   };
   app.use(onError);
   return app;
