@@ -47,6 +47,7 @@ function createProgram(): Command {
   addKind(program);
   addBucket(program);
   addObject(program);
+  addHistory(program);
   addTransfer(program);
   addCare(program);
   addRender(program);
@@ -191,9 +192,14 @@ function addObject(program: Command): void {
       await renameObject(name, to, command.optsWithGlobals());
     });
   ofKind(changing(object.command('merge')))
-    .description('make one of two objects: the second stays as it is, the first is no more')
+    .description('make one of two objects: the second lives on, the first is no more')
     .argument('<name>')
     .argument('<into>')
+    .addOption(
+      new Option('--keep <whose>', 'whose bucket stays; older: of the one assigned earlier')
+        .choices(['into', 'from', 'older'])
+        .default('into'),
+    )
     .action(async (name: string, into: string, _options, command: Command) => {
       const { mergeObjects } = await import('./commands/object.js');
       await mergeObjects(name, into, command.optsWithGlobals());
@@ -230,6 +236,32 @@ function addObject(program: Command): void {
     .action(async (name: string, _options, command: Command) => {
       const { removeObject } = await import('./commands/object.js');
       await removeObject(name, command.optsWithGlobals());
+    });
+}
+
+function addHistory(program: Command): void {
+  const history = program.command('history').description('read the history, and end it');
+  listing(history.command('list'))
+    .description('who did what, when and why: the newest lines first')
+    .option('--kind <kind>', 'only of this kind')
+    .option('--object <name>', 'only of the object that was called so')
+    .option('--bucket <bucket>', 'only of what went from it or to it, or of itself')
+    .option('--actor <actor>', 'only of theirs')
+    .option('--action <action>', 'only this, such as "object move"')
+    .option('--since <time>', 'only of that time or later', time)
+    .option('--until <time>', 'only from before that time', time)
+    .option('--limit <n>', 'so many lines at most', whole, 50)
+    .action(async (_options, command: Command) => {
+      const { listHistory } = await import('./commands/lines.js');
+      await listHistory(command.optsWithGlobals());
+    });
+  changing(history.command('prune'))
+    .description('delete lines of the history for good')
+    .requiredOption('--before <time>', 'those that are older than this', time)
+    .option('--kind <kind>', 'only of this kind')
+    .action(async (_options, command: Command) => {
+      const { pruneHistory } = await import('./commands/lines.js');
+      await pruneHistory(command.optsWithGlobals());
     });
 }
 

@@ -13,13 +13,13 @@ export interface Options extends Flags {
 }
 
 export async function showHistory(name: string, { kind, json, ...flags }: Options): Promise<void> {
-  const { assigned, changes } = await withDatabase(flags, (database) =>
+  const { assigned, changes, pruned_before } = await withDatabase(flags, (database) =>
     objectHistory(database, kind, name),
   );
   if (!assigned && changes.length === 0) throw unknownObject(name, kind);
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ kind, name, assigned: assigned ?? null, changes })}\n`,
+      `${JSON.stringify({ kind, name, assigned: assigned ?? null, changes, pruned_before })}\n`,
     );
     return;
   }
@@ -40,13 +40,20 @@ export async function showHistory(name: string, { kind, json, ...flags }: Option
       ],
     ),
   );
+  if (pruned_before !== null) {
+    process.stderr.write(`note: lines from before ${pruned_before} were pruned\n`);
+  }
 }
 
 // "rename: to iana"
-function describe({ action, detail }: ChangeRow): string {
-  const verb = action.replace(/^object /, '');
-  const [how, whom] = Object.entries(detail ?? {})[0] ?? [];
-  return how !== undefined && typeof whom === 'string' ? `${verb}: ${how} ${whom}` : verb;
+function describe(change: ChangeRow): string {
+  return inFull(change).replace(/^object /, '');
+}
+
+/** "object rename: to iana" */
+export function inFull({ action, detail }: ChangeRow): string {
+  const how = ['to', 'from', 'into', 'before'].find((word) => typeof detail?.[word] === 'string');
+  return how === undefined ? action : `${action}: ${how} ${String(detail?.[how])}`;
 }
 
 export async function explainObject(
@@ -60,7 +67,7 @@ export async function explainObject(
     process.stdout.write(`${JSON.stringify(explanation)}\n`);
     return;
   }
-  const { object, change, next, scores } = explanation;
+  const { object, change, pruned_before, next, scores } = explanation;
   const rows = scores.map((score) => [
     score.bucket,
     score.members,
@@ -75,14 +82,21 @@ export async function explainObject(
   function sentence(): string {
     if (object) {
       const pinned = object.pinned ? ' It is pinned.' : '';
-      return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change)}.${pinned}`;
+      return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change, pruned_before)}.${pinned}`;
     }
     const where = next === null ? 'nowhere: no bucket has room' : `to bucket ${next}`;
     return `object ${name} of kind ${kind} has no bucket; as a new one it would go ${where}`;
   }
 }
 
-function cause(assigned_at: string, change: ChangeRow | null): string {
+function cause(
+  assigned_at: string,
+  change: ChangeRow | null,
+  pruned_before: string | null,
+): string {
+  if (!change && pruned_before !== null && assigned_at < pruned_before) {
+    return `as it was at ${pruned_before}, where its history was pruned; first assigned at ${assigned_at}`;
+  }
   if (!change) return `by its first assignment at ${assigned_at}`;
   const why = change.reason === null ? '' : ` (${change.reason})`;
   const plan = change.plan === null ? '' : ` of plan ${change.plan}`;

@@ -68,7 +68,8 @@ function asText(
   ]);
 }
 
-async function* asTable<T>(
+/** The lines of a table, page after page. */
+export async function* asTable<T>(
   table: Table,
   pages: AsyncIterable<readonly T[]>,
   cells: (row: T) => Cell[],
@@ -82,8 +83,8 @@ async function* asTable<T>(
   if (isEmpty) yield table.page([]);
 }
 
-// An array, with an object to a line.
-async function* asJson(pages: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
+/** An array, with an object to a line. */
+export async function* asJson(pages: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
   let separator = '[\n';
   for await (const page of pages) {
     if (page.length === 0) continue;
@@ -203,18 +204,25 @@ export async function renameObject(
   });
 }
 
+export interface MergeOptions extends ObjectOptions {
+  readonly keep: store.Keep;
+}
+
 export async function mergeObjects(
   name: string,
   into: string,
-  options: ObjectOptions,
+  options: MergeOptions,
 ): Promise<void> {
-  const { kind } = options;
+  const { kind, keep } = options;
   await change(options, async (trx, by, did) => {
-    const { bucket, from } = await store.mergeObjects(trx, kind, name, into, by);
+    const { bucket, was, from } = await store.mergeObjects(trx, kind, name, into, by, { keep });
+    const where =
+      bucket === was ? `is in bucket ${bucket} as before` : `goes from bucket ${was} to ${bucket}`;
+    const buckets = { from_bucket: from, into_bucket: was, bucket };
     return {
       changed: true,
-      text: `${did('merge')} object ${name} of kind ${kind}, from bucket ${from}, into ${into}, which is in bucket ${bucket} as before`,
-      data: { action: 'object merge', kind, name, into, from_bucket: from, bucket },
+      text: `${did('merge')} object ${name} of kind ${kind}, from bucket ${from}, into ${into}, which ${where}`,
+      data: { action: 'object merge', kind, name, into, keep, ...buckets },
     };
   });
 }

@@ -71,12 +71,9 @@ function failures(): Error[] {
 }
 
 async function fail(service: Running, error: Error): Promise<void> {
-  const assign = () => Promise.reject(error);
-  const broken = { assign, check: assign };
-  const whole = { assign: service.sharder.assign, check: service.sharder.check };
-  Object.assign(service.sharder, broken);
+  const fails = () => Promise.reject(error);
+  Object.assign(service.sharder, { assign: fails, check: fails });
   for (const path of ['/shard', '/auth', '/go', '/readyz']) await service.ask(path, NAME);
-  Object.assign(service.sharder, whole);
 }
 
 describe('the log at debug', () => {
@@ -154,6 +151,17 @@ for (const engine of engines) {
       });
     },
   );
+}
+
+for (const engine of engines) {
+  describe(`a statement that fails on ${engine.name}`, engine.options, () => {
+    it('has its values in no message', async () => {
+      const { service } = await logging('none', engine);
+      const { database } = service.sharder;
+      const failing = database.read((knex) => knex('nosuch').where({ name: OTHER }));
+      await assert.rejects(failing, (error: Error) => !TRACES.test(error.message));
+    });
+  });
 }
 
 const REFUSE = {
