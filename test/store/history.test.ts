@@ -123,6 +123,8 @@ for (const engine of engines) {
             taken: [],
             lost: [],
           };
+          for (const each of NAMES) await run.sharder.assign('hub', each);
+          await sleep(2);
           for (const each of sequence) {
             await each(run);
             await sleep(2); // the columns count milliseconds
