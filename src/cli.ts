@@ -6,6 +6,7 @@ import { styleText } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { addBucket } from './cli/bucket.js';
 import { addCare, addTransfer } from './cli/data.js';
+import { addHistory } from './cli/history.js';
 import { addKind } from './cli/kind.js';
 import { addObject } from './cli/object.js';
 import { addPlaces } from './cli/options.js';
@@ -32,6 +33,7 @@ function createProgram(): Command {
   addKind(program);
   addBucket(program);
   addObject(program);
+  addHistory(program);
   addTransfer(program);
   addCare(program);
   addRender(program);

@@ -57,7 +57,7 @@ export class Remote {
       try {
         const headers = { 'Idempotency-Key': key };
         const answer = await this.#send(operation, input, headers, SILENCE_MS);
-        return JSON.parse(await text(answer)) as OutputOf<P>;
+        return readJson(await text(answer)) as OutputOf<P>;
       } catch (error) {
         if (attempt === ATTEMPTS || !(error instanceof Failure) || !error.mayPass) throw error;
         await sleep(error.retryAfter * 1_000);
@@ -168,6 +168,14 @@ function parse(body: string): object {
     return typeof value === 'object' && value !== null ? value : {};
   } catch {
     return {};
+  }
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SharderError('unreachable', 'no answer of a Sharder came: is this URL right?');
   }
 }
 

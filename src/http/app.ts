@@ -18,7 +18,7 @@ import { isApi } from './errors.js';
 import { destination } from './go.js';
 import type { Route } from './metrics.js';
 import { isHttps, type Replies } from './reply.js';
-import type { Reporter } from './report.js';
+import type { Reporter, Who } from './report.js';
 import { createV1, giveId, type ApiOptions } from './v1/router.js';
 
 export interface AppParts {
@@ -70,7 +70,8 @@ export function createApp({
         for (let i = 0; i < headers.length; i += 2) res.set(headers[i] ?? '', headers[i + 1]);
         res.redirect(302, location);
       },
-      fail: (error) => {
+      fail: (error, name) => {
+        res.locals.who = { kind: req.params.kind ?? DEFAULT_KIND, name } satisfies Who;
         next(error);
       },
     });
@@ -101,7 +102,8 @@ export function createApp({
   // Express knows an error handler by its four parameters.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   const onError: ErrorRequestHandler = (error: unknown, req, res, _next) => {
-    reporter.fail(req, res, routeOf(req), understand(error));
+    const who = res.locals.who as Who | undefined;
+    reporter.fail(req, res, routeOf(req), understand(error), who);
   };
   app.use(onError);
   return app;

@@ -14,6 +14,7 @@ import { pino, type Logger } from 'pino';
 import type { Answer } from '../assign/answer.js';
 import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
+import { createLogNames, type LogNames } from '../log-names.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
@@ -34,8 +35,8 @@ export interface ServerOptions {
   readonly cookie?: Partial<CookieSettings>;
   /** Default: no log. */
   readonly log?: Logger;
-  /** Whether log lines above debug may name users. Default: no. */
-  readonly logNames?: boolean;
+  /** How log lines name users. Default: they do not. */
+  readonly logNames?: LogNames;
   /** Who may use the management API. Default: nobody, it is closed. */
   readonly adminTokens?: Config['adminTokens'];
   /** What the settings declare, of which the management API warns. */
@@ -54,7 +55,8 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
   const replies = new Replies(cookies);
   const requests = new RequestCounts();
-  const reporter = new Reporter(log, options.logNames ?? false, requests);
+  const names = options.logNames ?? createLogNames('none');
+  const reporter = new Reporter(log, names, requests);
   const userHeader = options.userHeader ?? 'REMOTE_USER';
   const identify = createIdentify({
     userHeader,
@@ -80,7 +82,8 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   });
 
   sharder.on('down', (why) => {
-    log.error({ err: loggable(why) }, 'the database is down: known users are served from memory');
+    const err = loggable(why, names);
+    log.error({ err }, 'the database is down: known users are served from memory');
   });
   sharder.on('up', () => {
     log.info('the database is back');
@@ -125,10 +128,10 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       reporter.answered(route, this.kind, user, answer.bucket.name);
     }
 
-    fail(error: unknown, user?: string): void {
-      const { req, res, route } = this;
+    fail(error: unknown, name = ''): void {
+      const { req, res, route, kind } = this;
       letGo(req, res);
-      reporter.fail(req, res, route, error, user);
+      reporter.fail(req, res, route, error, { kind, name });
       reporter.count(route, res.statusCode);
     }
   }

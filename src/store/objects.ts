@@ -196,17 +196,25 @@ export async function renameObject(
   return object.bucket;
 }
 
+/** Whose bucket stays when two objects become one: `older` is the one that was assigned earlier. */
+export type Keep = 'into' | 'from' | 'older';
+
 /** What `mergeObjects` has made of two objects. */
 export interface Merge {
   /** The bucket of the one that is left. */
   readonly bucket: string;
+  /** The bucket in which it was. */
+  readonly was: string;
   /** The bucket in which the other one was. */
   readonly from: string;
 }
 
 /**
- * Makes one of two objects: `into` stays as it is, in its bucket, and `name` is no more. Throws
- * `unknown_kind`, `unknown_object` or `bad_request`.
+ * Makes one of two objects: `name` is no more, and `into` lives on, pinned or not as it was, and
+ * assigned when it was. `keep` says whose bucket it has: its own, that of the other one, or that of
+ * the one which was assigned earlier, its own if both were at once. No bucket is too full or closed
+ * for that: one of the two was in it already. Throws `unknown_kind`, `unknown_object` or
+ * `bad_request`.
  */
 export async function mergeObjects(
   trx: Knex.Transaction,
@@ -214,17 +222,21 @@ export async function mergeObjects(
   name: string,
   into: string,
   by: By,
+  { keep = 'into' }: { readonly keep?: Keep | undefined } = {},
 ): Promise<Merge> {
   if (name === into) throw new SharderError('bad_request', 'an object cannot merge into itself');
   await lockKind(trx, kind);
   const object = await getObject(trx, kind, name);
   const left = await getObject(trx, kind, into);
+  const isOlder = new Date(object.assigned_at) < new Date(left.assigned_at);
+  const { bucket } = keep === 'from' || (keep === 'older' && isOlder) ? object : left;
   await trx('shard').where({ kind, name }).delete();
+  if (bucket !== left.bucket) await trx('shard').where({ kind, name: into }).update({ bucket });
   const action = 'object merge';
-  await recordChange(trx, { ...by, action, ...before(object), detail: { into } });
-  const kept = { ...before(left), to_bucket: left.bucket };
-  await recordChange(trx, { ...by, action, ...kept, detail: { from: name } });
-  return { bucket: left.bucket, from: object.bucket };
+  await recordChange(trx, { ...by, action, ...before(object), detail: { into, keep } });
+  const kept = { ...before(left), to_bucket: bucket };
+  await recordChange(trx, { ...by, action, ...kept, detail: { from: name, keep } });
+  return { bucket, was: left.bucket, from: object.bucket };
 }
 
 /**

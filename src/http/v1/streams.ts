@@ -192,9 +192,13 @@ async function feed(child: ChildProcess, body: Readable): Promise<void> {
   } catch (error) {
     child.kill('SIGKILL');
     await once(child, 'close');
-    throw new SharderError('bad_request', 'the body broke off: nothing was imported', {
-      cause: error,
-    });
+    throw new SharderError(
+      'bad_request',
+      'the body broke off, or is damaged: nothing was imported',
+      {
+        cause: error,
+      },
+    );
   }
   stdin.end();
 }
