@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'not_empty' // a bucket that holds objects is not removed
   | 'closed' // the bucket takes no new objects: it is cordoned, draining or full
   | 'exists' // what was to be added is there already
+  | 'collision' // two objects would come to have the same name
   | 'no_url' // a redirect was asked for, and the bucket has no URL
   | 'no_room' // no active bucket has room for a new object
   | 'overloaded' // the queue is full
