@@ -1,17 +1,19 @@
 // Renames the objects of a kind to their normal names, when those become others.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Knex } from 'knex';
-import { SharderError } from '../errors.js';
+import { SharderError, type ErrorCode } from '../errors.js';
 import { tryNormalize, type Normalize } from '../normalize.js';
 import type { By } from './changes.js';
-import { engineOf, runStatement } from './rows.js';
+import { engineOf, queryRows, runStatement } from './rows.js';
 
 /** So many of the names that are in the way are shown; all are counted. */
 const SHOWN = 10;
 
-// SQLite is synchronous: so many rows take a few milliseconds. PostgreSQL tells services of more than
-// a thousand by one message.
-const PAGE_SIZE = { sqlite: 500, postgres: 5_000 } as const;
+// So many rows take a few milliseconds, in which SQLite, and making the statements, hold the event
+// loop. Those that PostgreSQL renames at once it tells by one message, if they are more than a thousand.
+const PAGE_SIZE = 500;
+const CHUNK_SIZE = { sqlite: PAGE_SIZE, postgres: 5_000 } as const;
 
 const JSON_OBJECT = { sqlite: 'json_object', postgres: 'jsonb_build_object' } as const;
 
@@ -30,90 +32,112 @@ export async function renameToNormal(
   await trx.raw(`
     create temporary table renaming (
       n integer primary key, id bigint not null, name text not null, normal text not null)`);
-  await trx.raw('create index renaming_normal on renaming (normal)');
+  await trx.raw('create index renaming_normal on renaming (normal, n)');
   const count = await gather(trx, kind, how);
   if (engineOf(trx) === 'postgres') await trx.raw('analyze renaming');
-  const size = PAGE_SIZE[engineOf(trx)];
-  for (let n = 0; n < count; n += size) await rename(trx, by, n, n + size);
+
+  const collisions = new Listed();
+  await inChunks(trx, count, async (...chunk) => {
+    for (const { id, owner } of await findCollisions(trx, kind, chunk)) {
+      collisions.add(collisions.isFull ? '' : await describe(trx, owner, id));
+    }
+  });
+  refuse('collision', kind, how, collisions, {
+    what: 'would have the name of another',
+    remedy: 'make one of each two first (`sharder object merge`), or rename one',
+  });
+  await inChunks(trx, count, (...chunk) => rename(trx, by, chunk));
   await trx.raw('drop table renaming');
+}
+
+// Calls `work` for those from after `from` to `to`, chunk by chunk.
+async function inChunks(
+  trx: Knex.Transaction,
+  count: number,
+  work: (from: number, to: number) => Promise<void>,
+): Promise<void> {
+  const size = CHUNK_SIZE[engineOf(trx)];
+  for (let n = 0; n < count; n += size) {
+    await work(n, n + size);
+    await nextTurn(); // on SQLite no statement lets anybody else go on
+  }
 }
 
 interface Row {
   readonly id: number | string;
   readonly name: string;
-  readonly bucket: string;
 }
 
 // Fills the table with who is to be renamed, and resolves with how many.
 async function gather(trx: Knex.Transaction, kind: string, how: Normalize): Promise<number> {
-  const size = PAGE_SIZE[engineOf(trx)];
   // Where PostgreSQL has no statistics, it would sort the whole table for each page.
   if (engineOf(trx) === 'postgres') await trx.raw('set local enable_sort = off');
-  const collisions = new Listed();
   const nameless = new Listed();
   let count = 0;
   for (let last: Row | undefined; ;) {
-    const page = trx('shard').where({ kind }).orderBy('name').limit(size);
+    const page = trx('shard').where({ kind }).orderBy('name').limit(PAGE_SIZE);
     if (last) void page.where('name', '>', last.name);
-    const rows: Row[] = await page.select('id', 'name', 'bucket');
-    const changing = rows.flatMap((row) => {
-      const normal = tryNormalize(row.name, how);
+    const rows: Row[] = await page.select('id', 'name');
+    const changing = rows.flatMap(({ id, name }) => {
+      const normal = tryNormalize(name, how);
       if (normal instanceof SharderError) nameless.add(normal.message);
-      return typeof normal !== 'string' || normal === row.name ? [] : [{ ...row, normal }];
+      return typeof normal !== 'string' || normal === name
+        ? []
+        : [{ n: ++count, id, name, normal }];
     });
-    const owners = await findOwners(trx, kind, [...new Set(changing.map(({ normal }) => normal))]);
-    const renaming = changing.flatMap((row) => {
-      const owner = owners.get(row.normal);
-      if (owner) collisions.add(describe(owner, row));
-      else owners.set(row.normal, row);
-      const { id, name, normal } = row;
-      return owner ? [] : [{ n: ++count, id, name, normal }];
-    });
-    if (renaming.length > 0) await trx('renaming').insert(renaming);
+    if (changing.length > 0) await trx('renaming').insert(changing);
     last = rows.at(-1);
-    if (rows.length < size) break;
+    if (rows.length < PAGE_SIZE) break;
+    await nextTurn();
   }
-  const what = `kind ${kind} cannot have normalize ${how}`;
-  if (nameless.count > 0) {
-    throw new SharderError(
-      'bad_name',
-      `${what}: ${nameless.count} of its objects would have no name\n${nameless.text}\nrename or remove them first (\`sharder object rename\`), then set it again`,
-    );
-  }
-  if (collisions.count > 0) {
-    throw new SharderError(
-      'collision',
-      `${what}: ${collisions.count} of its objects would have the name of another\n${collisions.text}\nmake one of each two first (\`sharder object merge\`), or rename one, then set it again`,
-    );
-  }
+  refuse('bad_name', kind, how, nameless, {
+    what: 'would have no name',
+    remedy: 'rename or remove them first (`sharder object rename`)',
+  });
   return count;
 }
 
-// Who has one of these names, or is to have it.
-async function findOwners(
-  trx: Knex.Transaction,
-  kind: string,
-  names: readonly string[],
-): Promise<Map<string, Row>> {
-  if (names.length === 0) return new Map();
-  const there: Row[] = await trx('shard')
-    .where({ kind })
-    .whereIn('name', names)
-    .select('id', 'name', 'bucket');
-  const coming: (Row & { normal: string })[] = await trx('renaming as r')
-    .join('shard as s', 's.id', 'r.id')
-    .whereIn('r.normal', names)
-    .select('s.id', 's.name', 's.bucket', 'r.normal');
-  return new Map([
-    ...coming.map((row) => [row.normal, row] as const),
-    ...there.map((row) => [row.name, row] as const),
-  ]);
+type Chunk = readonly [from: number, to: number];
+
+interface Collision {
+  readonly id: number | string;
+  /** The id of who has the name, or is to have it. */
+  readonly owner: number | string;
 }
 
-// "Iana, iana → iana (hub-0, hub-1)"
-function describe(owner: Row, row: Row & { readonly normal: string }): string {
-  const [one, two] = owner.name < row.name ? [owner, row] : [row, owner];
-  return `${one.name}, ${two.name} → ${row.normal} (${one.bucket}, ${two.bucket})`;
+// Subqueries, so that each is looked up by its index, whatever PostgreSQL knows of the tables.
+function findCollisions(
+  trx: Knex.Transaction,
+  kind: string,
+  [from, to]: Chunk,
+): Promise<Collision[]> {
+  return queryRows<Collision>(
+    trx,
+    `select id, owner from (
+        select r.n, r.id, coalesce(
+          (select s.id from shard s where s.kind = ? and s.name = r.normal),
+          (select e.id from renaming e where e.normal = r.normal and e.n < r.n order by e.n limit 1)
+        ) as owner
+        from renaming r where r.n > ? and r.n <= ?
+      ) owned where owner is not null order by n`,
+    [kind, from, to],
+  );
+}
+
+// "IANA, iana → iana (hub-0, hub-1)"
+async function describe(
+  trx: Knex.Transaction,
+  owner: Collision['owner'],
+  id: Collision['id'],
+): Promise<string> {
+  const rows: { name: string; bucket: string; normal: string | null }[] = await trx('shard as s')
+    .leftJoin('renaming as r', 'r.id', 's.id')
+    .whereIn('s.id', [owner, id])
+    .orderBy('s.name')
+    .select('s.name', 's.bucket', 'r.normal');
+  const list = (of: (row: (typeof rows)[number]) => string) => rows.map(of).join(', ');
+  const normal = rows.find((row) => row.normal !== null)?.normal ?? '';
+  return `${list(({ name }) => name)} → ${normal} (${list(({ bucket }) => bucket)})`;
 }
 
 /** Counts all, and keeps the first. */
@@ -121,8 +145,13 @@ class Listed {
   count = 0;
   readonly #first: string[] = [];
 
+  get isFull(): boolean {
+    return this.count >= SHOWN;
+  }
+
   add(line: string): void {
-    if (this.count++ < SHOWN) this.#first.push(line);
+    if (!this.isFull) this.#first.push(line);
+    this.count++;
   }
 
   get text(): string {
@@ -131,13 +160,23 @@ class Listed {
   }
 }
 
-// Renames those from after `from` to `to`.
-async function rename(
-  trx: Knex.Transaction,
-  { actor, reason }: By,
-  from: number,
-  to: number,
-): Promise<void> {
+function refuse(
+  code: ErrorCode,
+  kind: string,
+  how: Normalize,
+  listed: Listed,
+  { what, remedy }: { readonly what: string; readonly remedy: string },
+): void {
+  if (listed.count === 0) return;
+  const objects = listed.count === 1 ? '1 object' : `${listed.count} objects`;
+  throw new SharderError(
+    code,
+    `normalize ${how} does not fit kind ${kind}: ${objects} ${what}\n${listed.text}\n${remedy}, then set it again`,
+  );
+}
+
+// Renames those of a chunk.
+async function rename(trx: Knex.Transaction, { actor, reason }: By, chunk: Chunk): Promise<void> {
   const json = JSON_OBJECT[engineOf(trx)];
   // Written so that SQLite begins with those that change, and not with all that there are.
   const these = 'from renaming r cross join shard s where s.id = r.id and r.n > ? and r.n <= ?';
@@ -147,7 +186,7 @@ async function rename(
       select cast(? as text), 'object rename', s.kind, s.name, s.bucket, s.assigned_at,
         cast(? as text), ${json}('to', r.normal)
       ${these} order by r.n`,
-    [actor, reason ?? null, from, to],
+    [actor, reason ?? null, ...chunk],
   );
   await runStatement(
     trx,
@@ -155,12 +194,12 @@ async function rename(
       select cast(? as text), 'object rename', s.kind, r.normal, s.bucket,
         cast(? as text), ${json}('from', r.name)
       ${these} order by r.n`,
-    [actor, reason ?? null, from, to],
+    [actor, reason ?? null, ...chunk],
   );
   await runStatement(
     trx,
     `update shard set name = r.normal from renaming r
       where r.id = shard.id and r.n > ? and r.n <= ?`,
-    [from, to],
+    [...chunk],
   );
 }

@@ -10,8 +10,12 @@ export function engineOf(knex: Knex): EngineName {
 }
 
 /** The rows of a query. PostgreSQL's driver gives a bigint as a string. */
-export async function queryRows<T>(knex: Knex, sql: string): Promise<T[]> {
-  const result: unknown = await knex.raw(sql);
+export async function queryRows<T>(
+  knex: Knex,
+  sql: string,
+  values: readonly Knex.Value[] = [],
+): Promise<T[]> {
+  const result: unknown = await knex.raw(sql, values);
   return (Array.isArray(result) ? result : (result as { rows: unknown }).rows) as T[];
 }
 
