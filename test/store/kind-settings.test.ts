@@ -56,8 +56,8 @@ async function objects({ knex }: Database): Promise<Record<string, string>> {
 }
 
 async function storedJson({ knex }: Database): Promise<unknown> {
-  const rows: { settings: unknown }[] = await knex('kind').where({ name: 'hub' });
-  return parsed(rows[0]?.settings);
+  const row: { settings: unknown } = await knex('kind').where({ name: 'hub' }).first('settings');
+  return parsed(row.settings);
 }
 
 // SQLite has JSON as text.
@@ -256,11 +256,12 @@ for (const engine of engines) {
       );
       const members = await database.knex('bucket').orderBy('name').pluck('members');
       assert.deepEqual(members, [2, 1, 2]);
-      const lines: ChangeRow[] = await database
+      const lines = await database
         .knex('change')
         .where({ action: 'object rename' })
         .whereIn('name', ['IANA@example.org', 'iana'])
-        .orderBy('id');
+        .orderBy('id')
+        .select<ChangeRow[]>();
       assert.deepEqual(
         lines.map(({ actor, reason, name, from_bucket, to_bucket, detail }) => ({
           ...{ actor, reason, name, from_bucket, to_bucket },
@@ -414,18 +415,23 @@ for (const engine of engines) {
       );
     });
 
-    it('renames a hundred thousand within half a minute, and lets others go on meanwhile', async () => {
+    it('renames a hundred thousand within half a minute, and lets others go on after every few hundred', async () => {
       const database = await start(engine);
       const people = Array.from({ length: 100_000 }, (_, i) => `User-${i}`);
       await add(database, people);
       let turns = 0;
-      const timer = setInterval(() => turns++, 1);
+      let isDone = false;
+      const count = () => {
+        turns++;
+        if (!isDone) setImmediate(count);
+      };
+      count();
       const started = performance.now();
       await set(database, { normalize: 'lower' });
       const milliseconds = performance.now() - started;
-      clearInterval(timer);
+      isDone = true;
       assert.ok(milliseconds < 30_000, `${milliseconds} ms`);
-      assert.ok(turns > 100, `${turns} turns in ${milliseconds} ms`);
+      assert.ok(turns > 500, `${turns} turns in ${milliseconds} ms`);
       const rows = await database.knex('shard').where('name', 'like', 'user-%').pluck('name');
       assert.equal(rows.length, 100_000);
       const [lines] = await database
