@@ -10,6 +10,7 @@ import { noLogKey } from './log-names.js';
 import { checkBucketName, checkKindName } from './names.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
+import { kindSettingsSchema } from './store/kind-settings.js';
 
 const DEFAULT_CONFIG_FILE = 'sharder.yml';
 const MIN_SECRET_LENGTH = 32;
@@ -26,7 +27,7 @@ const bucket = z.preprocess(
 
 const kind = z.preprocess(
   (value) => value ?? {},
-  z.strictObject({
+  kindSettingsSchema.extend({
     buckets: z
       .array(bucket)
       .check(

@@ -187,6 +187,12 @@ describe('a mistake', () => {
     ['cookie: { secret: x }', /^cookie: Unrecognized key: "secret"$/],
     ['log: { colour: 1 }', /^log: Unrecognized key: "colour"$/],
     ['kinds: { hub: { bucket: [] } }', /^kinds\.hub: Unrecognized key: "bucket"$/],
+    [
+      'kinds: { hub: { normalize: LOWER } }',
+      /^kinds\.hub\.normalize: must be none, lower or lower-local$/,
+    ],
+    ['kinds: { hub: { cookie: "no" } }', /^kinds\.hub\.cookie: must be true or false$/],
+    ['kinds: { hub: { threshold: 0 } }', /^kinds\.hub\.threshold: must be 1 to 1000 percent$/],
     ['listen: 8888', /^listen: .*expected string/],
     ['listen: localhost', /^listen: "localhost" must be HOST:PORT, such as /],
     ['listen: "localhost:65536"', /^listen: /],

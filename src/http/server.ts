@@ -53,7 +53,7 @@ const KEEP_ALIVE_MS = 75_000;
 export function createServer(sharder: Sharder, options: ServerOptions = {}): Server {
   const log = options.log ?? pino({ level: 'silent' });
   const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
-  const replies = new Replies(cookies);
+  const replies = new Replies(cookies, (kind) => sharder.settings(kind).cookie);
   const requests = new RequestCounts();
   const names = options.logNames ?? createLogNames('none');
   const reporter = new Reporter(log, names, requests);
@@ -113,7 +113,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         res.writeHead(200, EMPTY.concat(replies.shardHeaders(answer, user, isHttps(req))));
         res.end();
       } else if (wantsJson(req)) {
-        const body = toJson(answer, user);
+        const body = toJson(answer, sharder.normalize(this.kind, user));
         const headers = replies.shardHeaders(answer, user, isHttps(req));
         res.writeHead(200, contentHeaders(JSON_TYPE, body).concat(headers));
         res.end(body);
@@ -156,10 +156,10 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   return server;
 }
 
-function toJson({ bucket, reason, isStale }: Answer, user: string): string {
+function toJson({ bucket, reason, isStale }: Answer, object: string): string {
   const { kind, name, url } = bucket;
   const stale = isStale ? { stale: true } : {};
-  return `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
+  return `${JSON.stringify({ kind, name: object, bucket: name, url, reason, ...stale })}\n`;
 }
 
 const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];
