@@ -10,7 +10,8 @@ interface Status {
   readonly retryAfter?: number;
 }
 
-const STATUS: Record<ErrorCode, Status> = {
+/** The status that each error has. */
+export const STATUS: Readonly<Record<ErrorCode, Status>> = {
   settings: { status: 500 },
   schema: { status: 500 },
   bad_request: { status: 400 },

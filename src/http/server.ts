@@ -57,8 +57,9 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const requests = new RequestCounts();
   const names = options.logNames ?? createLogNames('none');
   const reporter = new Reporter(log, names, requests);
+  const userHeader = options.userHeader ?? 'REMOTE_USER';
   const identify = createIdentify({
-    userHeader: options.userHeader ?? 'REMOTE_USER',
+    userHeader,
     trustedProxies: options.trustedProxies ?? ['loopback'],
   });
   const ask = createAsk(sharder, identify, cookies);
@@ -77,6 +78,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         reporter.changed(change);
       },
     },
+    userHeader,
   });
 
   sharder.on('down', (why) => {
@@ -175,7 +177,7 @@ function announcesBody({ rawHeaders }: IncomingMessage): boolean {
   return false;
 }
 
-interface Match {
+export interface Match {
   readonly route: 'shard' | 'auth';
   readonly kind: string;
 }
@@ -183,8 +185,14 @@ interface Match {
 const SHARD: Match = { route: 'shard', kind: DEFAULT_KIND };
 const AUTH: Match = { route: 'auth', kind: DEFAULT_KIND };
 
+/** The listener's own routes; /auth with any method. */
+export const OWN_PATHS = [
+  ...['/shard', '/shard/{kind}'],
+  ...['/auth', '/auth/{kind}', '/auth/{kind}/{rest}'],
+] as const;
+
 /** Which of the listener's own routes a request is for, if any. */
-function matchRoute(url: string): Match | undefined {
+export function matchRoute(url: string): Match | undefined {
   const query = url.indexOf('?');
   const target = query < 0 ? url : url.slice(0, query);
   // A proxy may send the absolute form (RFC 9112, 3.2.2).

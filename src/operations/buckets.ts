@@ -13,20 +13,22 @@ const bucketFields = {
   capacity: fields.capacity.optional(),
 };
 
-const shown = z.object({
-  kind: fields.kind,
-  name: fields.bucket,
-  url: fields.url,
-  weight: fields.weight,
-  capacity: fields.capacity,
-  state: z.enum(['active', 'cordoned', 'draining']),
-  state_reason: z.string().nullable(),
-  members: z.int().meta({ description: 'How many objects it holds.' }),
-  share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
-  over_full: z.boolean().meta({
-    description: 'It holds more than its fair share and the threshold of the kind beside.',
-  }),
-});
+const shown = z
+  .object({
+    kind: fields.kind,
+    name: fields.bucket,
+    url: fields.url,
+    weight: fields.weight,
+    capacity: fields.capacity,
+    state: z.enum(['active', 'cordoned', 'draining']),
+    state_reason: z.string().nullable(),
+    members: z.int().meta({ description: 'How many objects it holds.' }),
+    share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
+    over_full: z.boolean().meta({
+      description: 'It holds more than its fair share and the threshold of the kind beside.',
+    }),
+  })
+  .meta({ id: 'Bucket' });
 
 const done = z.object({ ...DONE, kind: fields.kind, bucket: fields.bucket });
 const changed = done.extend({ detail: fields.differences });
