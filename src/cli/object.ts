@@ -27,6 +27,8 @@ export function addObject(program: Command): void {
       await findObject(name, optionsOf(command));
     });
   ofKind(object.command('assign'))
+    .helpGroup('Change:')
+    .summary('put an object into the emptiest bucket')
     .description('put an object into the emptiest bucket, as its first request would')
     .argument('<name>')
     .option('--dry-run', 'only say what would be done')
@@ -36,6 +38,7 @@ export function addObject(program: Command): void {
       await assignObject(name, optionsOf(command));
     });
   ofKind(changing(object.command('move')))
+    .summary('move an object to another bucket')
     .description('move an object to another bucket; the running service answers it at once')
     .argument('<name>')
     .argument('<bucket>')
@@ -53,6 +56,7 @@ export function addObject(program: Command): void {
       await renameObject(name, to, optionsOf(command));
     });
   ofKind(changing(object.command('merge')))
+    .summary('make one of two objects')
     .description('make one of two objects: the second stays as it is, the first is no more')
     .argument('<name>')
     .argument('<into>')
@@ -80,6 +84,7 @@ export function addObject(program: Command): void {
       await showHistory(name, optionsOf(command));
     });
   ofKind(listing(object.command('explain')))
+    .summary('why an object is where it is, or would go')
     .description('why an object is where it is, or where a new one would go')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
@@ -87,6 +92,7 @@ export function addObject(program: Command): void {
       await explainObject(name, optionsOf(command));
     });
   ofKind(changing(object.command('remove')))
+    .summary('forget where an object is')
     .description('forget where an object is; asked for again, it is new')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
