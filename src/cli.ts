@@ -48,11 +48,16 @@ function createProgram(): Command {
   return program;
 }
 
+// Programs are told what is wrong as they are told the rest. The service asks so of its commands.
+function wantsJson(): boolean {
+  return process.argv.includes('--json') || process.env.SHARDER_ERRORS === 'json';
+}
+
 // What to exit with after an error that was thrown on purpose; others keep their stack.
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (error instanceof SharderError) {
-    if (process.argv.includes('--json')) {
+    if (wantsJson()) {
       const { code, message } = error;
       process.stderr.write(`${JSON.stringify({ error: { code, message } })}\n`);
       return code === 'settings' ? USAGE : REFUSED;

@@ -120,7 +120,9 @@ export interface ClientConfig {
  * one alone; undefined where there is no URL. Throws `settings`.
  */
 export function readClientConfig(flags: Flags, env: NodeJS.ProcessEnv): ClientConfig | undefined {
-  const given = flags.service ?? (flags.database === undefined ? env.SHARDER_URL : undefined);
+  const fromEnv =
+    env.SHARDER_URL === '' || flags.database !== undefined ? undefined : env.SHARDER_URL;
+  const given = flags.service ?? fromEnv;
   if (given === undefined) return undefined;
   if (flags.database !== undefined) {
     throw new SharderError('settings', '--url and --database: give one of them, not both');

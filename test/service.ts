@@ -25,12 +25,15 @@ export class Service {
   readonly process: ChildProcess;
   /** What it has written to stderr: its log. */
   log = '';
+  /** The URL of its database. */
+  readonly database: string;
   /** http://127.0.0.1:port */
   url = '';
   /** The one line that it prints when it listens. */
   line = '';
 
   private constructor(database: string, { args = [], env, cwd }: ServiceOptions) {
+    this.database = database;
     this.process = spawn(process.execPath, [CLI, 'serve', '--listen', '127.0.0.1:0', ...args], {
       env: { ...process.env, DATABASE_URL: database, ...env },
       cwd,

@@ -12,6 +12,13 @@ export function addBucket(program: Command): void {
       const { listBuckets } = await import('../commands/bucket.js');
       await listBuckets(optionsOf(command));
     });
+  ofKind(listing(bucket.command('show')))
+    .description('one bucket')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { showBucket } = await import('../commands/bucket.js');
+      await showBucket(name, optionsOf(command));
+    });
   ofKind(changing(bucket.command('add')))
     .description('add a bucket; new objects go to it at once')
     .argument('<name>')

@@ -11,4 +11,11 @@ export function addKind(program: Command): void {
       const { listKinds } = await import('../commands/kind.js');
       await listKinds(optionsOf(command));
     });
+  listing(kind.command('show'))
+    .description('one kind, with its settings')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { showKind } = await import('../commands/kind.js');
+      await showKind(name, optionsOf(command));
+    });
 }

@@ -13,6 +13,9 @@ export function addObject(program: Command): void {
       '--bucket <bucket>',
       `only those of this bucket (of kind ${DEFAULT_KIND}, if none is given)`,
     )
+    .option('--prefix <text>', 'only names that begin so')
+    .option('--pinned', 'only those that are pinned')
+    .option('--no-pinned', 'only those that are not')
     .option('--at <time>', `where they were then (of kind ${DEFAULT_KIND}, if none is given)`, time)
     .action(async (_options, command: Command) => {
       const { listObjects } = await import('../commands/object.js');
@@ -30,10 +33,15 @@ export function addObject(program: Command): void {
     .helpGroup('Change:')
     .summary('put an object into the emptiest bucket')
     .description('put an object into the emptiest bucket, as its first request would')
-    .argument('<name>')
+    .argument('<name>', 'or - for many: a name to a line of standard input')
     .option('--dry-run', 'only say what would be done')
     .option('--json', 'for programs')
     .action(async (name: string, _options, command: Command) => {
+      if (name === '-') {
+        const { assignObjects } = await import('../commands/assign.js');
+        await assignObjects(optionsOf(command));
+        return;
+      }
       const { assignObject } = await import('../commands/object.js');
       await assignObject(name, optionsOf(command));
     });

@@ -1,10 +1,14 @@
 // sharder check: whether the tables keep what the schema promises; 1 when they do not.
 
+import { text } from 'node:stream/consumers';
 import { SharderError } from '../errors.js';
 import type { Flags } from '../config.js';
+import { STREAMS } from '../operations/streams.js';
 import { checkDatabase, fixMembers, type Findings } from '../store/check.js';
 import { actor } from './change.js';
 import { withDatabase } from './open.js';
+import type { Remote } from './remote.js';
+import { remoteOf } from './service.js';
 import { printable, table } from './table.js';
 
 export interface CheckOptions extends Flags {
@@ -12,35 +16,57 @@ export interface CheckOptions extends Flags {
   readonly json?: boolean;
 }
 
+interface Checked extends Findings {
+  /** How many buckets were counted again. */
+  readonly fixed: number;
+}
+
 export async function check({ fix = false, json = false, ...flags }: CheckOptions): Promise<void> {
-  const { found, fixed, location } = await withDatabase(
-    flags,
-    async (database) => {
-      const before = await checkDatabase(database);
-      const mendable = before.faults.filter(({ rule }) => rule === 'members').length;
-      if (!fix || mendable === 0) return { found: before, fixed: 0, location: database.location };
-      await fixMembers(database, { actor: actor() });
-      const found = await checkDatabase(database);
-      const left = found.faults.filter(({ rule }) => rule === 'members').length;
-      return { found, fixed: mendable - left, location: database.location };
-    },
-    { isBulk: true },
-  );
-  process.stdout.write(json ? asJson(found, fixed) : asText(found, fixed, location));
-  for (const note of json ? [] : found.notes) process.stderr.write(`note: ${printable(note)}\n`);
-  const { length } = found.faults;
+  const remote = remoteOf(flags);
+  const { checked, location } = remote
+    ? await checkThere(remote, fix)
+    : await checkHere(flags, fix);
+  process.stdout.write(json ? asJson(checked) : asText(checked, location));
+  for (const note of json ? [] : checked.notes) process.stderr.write(`note: ${printable(note)}\n`);
+  const { length } = checked.faults;
   if (length > 0) {
     const what = length === 1 ? '1 thing is' : `${length} things are`;
     throw new SharderError('bad_request', `${what} wrong in ${location}`);
   }
 }
 
-function asJson({ faults, notes, ...counts }: Findings, fixed: number): string {
-  return `${JSON.stringify({ ok: faults.length === 0, ...counts, fixed, faults, notes }, null, 2)}\n`;
+function checkHere(flags: Flags, fix: boolean): Promise<{ checked: Checked; location: string }> {
+  return withDatabase(
+    flags,
+    async (database) => {
+      const { location } = database;
+      const before = await checkDatabase(database);
+      const mendable = before.faults.filter(({ rule }) => rule === 'members').length;
+      if (!fix || mendable === 0) return { checked: { ...before, fixed: 0 }, location };
+      await fixMembers(database, { actor: actor() });
+      const after = await checkDatabase(database);
+      const left = after.faults.filter(({ rule }) => rule === 'members').length;
+      return { checked: { ...after, fixed: mendable - left }, location };
+    },
+    { isBulk: true },
+  );
 }
 
-function asText(found: Findings, fixed: number, location: string): string {
-  const { faults, kinds, buckets, objects } = found;
+async function checkThere(
+  remote: Remote,
+  fix: boolean,
+): Promise<{ checked: Checked; location: string }> {
+  const answer = await remote.stream(fix ? STREAMS.fix : STREAMS.check, {});
+  return { checked: JSON.parse(await text(answer)) as Checked, location: remote.location };
+}
+
+function asJson({ faults, notes, kinds, buckets, objects, fixed }: Checked): string {
+  const all = { ok: faults.length === 0, kinds, buckets, objects, fixed, faults, notes };
+  return `${JSON.stringify(all, null, 2)}\n`;
+}
+
+function asText(checked: Checked, location: string): string {
+  const { faults, kinds, buckets, objects, fixed } = checked;
   const lines = [];
   if (fixed > 0) lines.push(`set right the members of ${count(fixed, 'bucket')}\n`);
   if (faults.length === 0) {

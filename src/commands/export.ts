@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import type { Flags } from '../config.js';
 import { SharderError } from '../errors.js';
+import { STREAMS } from '../operations/streams.js';
 import { listBuckets } from '../store/buckets.js';
 import type { Reader } from '../store/database.js';
 import { checkKind, listKindSettings } from '../store/kinds.js';
@@ -16,6 +17,7 @@ import { writeNdjson } from '../transfer/ndjson.js';
 import { PAGE_SIZE } from '../transfer/page.js';
 import { writeWhole } from './draft.js';
 import { withDatabase } from './open.js';
+import { remoteOf } from './service.js';
 import { Progress } from './progress.js';
 
 export interface ExportOptions extends Flags {
@@ -33,22 +35,28 @@ export async function exportObjects(
     throw new SharderError('settings', 'a SQLite database is made by `sharder backup FILE`');
   }
   const progress = new Progress('exported', { isQuiet: isStandard(file) && process.stdout.isTTY });
-  await withDatabase(
-    flags,
-    (database) =>
-      database.snapshot(async (reader) => {
-        const text = Readable.from(textOf(reader, format, kind, progress));
-        if (isStandard(file)) {
-          await pipeline(text, process.stdout, { end: false });
-          return;
-        }
-        await writeWhole(file, overwrite, (draft) => {
-          const sink = createWriteStream(draft);
-          return isGzip ? pipeline(text, createGzip(), sink) : pipeline(text, sink);
-        });
-      }),
-    { isBulk: true },
-  ).finally(() => {
+  const write = async (text: Readable): Promise<void> => {
+    if (isStandard(file)) {
+      await pipeline(text, process.stdout, { end: false });
+      return;
+    }
+    await writeWhole(file, overwrite, (draft) => {
+      const sink = createWriteStream(draft);
+      return isGzip ? pipeline(text, createGzip(), sink) : pipeline(text, sink);
+    });
+  };
+  const remote = remoteOf(flags);
+  const done = remote
+    ? remote.stream(STREAMS.export, { format, kind }).then(write)
+    : withDatabase(
+        flags,
+        (database) =>
+          database.snapshot((reader) =>
+            write(Readable.from(textOf(reader, format, kind, progress))),
+          ),
+        { isBulk: true },
+      );
+  await done.finally(() => {
     progress.end();
   });
 }

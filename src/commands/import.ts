@@ -1,13 +1,17 @@
 // sharder import: objects from CSV, NDJSON or a table of another SQLite database, all or none.
 
+import { text } from 'node:stream/consumers';
 import { SharderError } from '../errors.js';
-import type { Format } from '../transfer/format.js';
+import { STREAMS } from '../operations/streams.js';
+import { isStandard, type Format } from '../transfer/format.js';
 import { importPages } from '../transfer/import.js';
-import { readPages } from '../transfer/source.js';
+import { explainSource, readPages, readRaw } from '../transfer/source.js';
 import type { Problem } from '../transfer/page.js';
 import { actor, print, type ChangeOptions, type Done } from './change.js';
 import { withDatabase } from './open.js';
 import { Progress } from './progress.js';
+import { Failure, type Remote } from './remote.js';
+import { remoteOf } from './service.js';
 
 // How many wrong lines people are shown.
 const SHOWN = 20;
@@ -38,7 +42,11 @@ export interface ImportDone extends Done {
 
 export async function importObjects(file: string, options: ImportOptions): Promise<void> {
   const progress = new Progress('read');
-  const done = await importLocally(file, options, progress).finally(() => {
+  const remote = remoteOf(options);
+  const importing = remote
+    ? importThere(remote, file, options)
+    : importHere(file, options, progress);
+  const done = await importing.finally(() => {
     progress.end();
   });
   const { skipErrors = false, json = false } = options;
@@ -48,7 +56,7 @@ export async function importObjects(file: string, options: ImportOptions): Promi
   if (isRefused) throw refused(done);
 }
 
-async function importLocally(
+async function importHere(
   file: string,
   options: ImportOptions,
   progress: Progress,
@@ -90,6 +98,38 @@ async function importLocally(
     dry_run: isDry,
     ...(notes.length > 0 && !isRefused && { notes }),
   };
+}
+
+async function importThere(
+  remote: Remote,
+  file: string,
+  { kind, format, createBuckets, move, skipErrors, dryRun, reason, table }: ImportOptions,
+): Promise<ImportDone> {
+  if (table !== undefined) {
+    throw new SharderError('settings', '--table: a service cannot read it; use --database');
+  }
+  const source = readRaw(file, format);
+  const input = {
+    kind,
+    create_buckets: createBuckets,
+    move,
+    skip_errors: skipErrors,
+    dry_run: dryRun,
+    reason,
+  };
+  const upload = {
+    type: source.format === 'csv' ? 'text/csv' : 'application/x-ndjson',
+    encoding: source.isGzip ? ('gzip' as const) : undefined,
+    content: source.content,
+  };
+  try {
+    const answer = await remote.stream(STREAMS.import, input, upload);
+    return { ...(JSON.parse(await text(answer)) as ImportDone), file };
+  } catch (error) {
+    const told = error instanceof Failure ? (error.body as Partial<ImportDone>) : {};
+    if (told.problems) return { ...(told as ImportDone), file };
+    throw explainSource(error, isStandard(file) ? 'standard input' : file);
+  }
 }
 
 function textOf({ file, new: added, moved, unchanged, wrong, dry_run: isDry }: ImportDone): string {

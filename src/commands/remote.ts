@@ -20,6 +20,8 @@ import {
 const ATTEMPTS = 5;
 const LONGEST_WAIT_S = 5;
 const SILENCE_MS = 60_000;
+// An import is answered when all is written.
+const LONG_SILENCE_MS = 30 * 60_000;
 
 /** A body that is sent as it comes, and so once. */
 export interface Upload {
@@ -39,6 +41,11 @@ export class Remote {
     this.#token = token;
   }
 
+  /** For people: whom it asks. */
+  get location(): string {
+    return this.#url.href.replace(/\/$/, '');
+  }
+
   /**
    * Does an operation there. Where no answer comes, or the service says that it is busy, it is asked
    * again, with the same Idempotency-Key, so that nothing is done twice. Throws what the service says,
@@ -48,10 +55,9 @@ export class Remote {
     const key = randomUUID();
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await this.#send(operation, input, {
-          'Idempotency-Key': key,
-        });
-        return JSON.parse(await text(answer)) as OutputOf<P>;
+        const headers = { 'Idempotency-Key': key };
+        const answer = await this.#send(operation, input, headers, SILENCE_MS);
+        return readJson(await text(answer)) as OutputOf<P>;
       } catch (error) {
         if (attempt === ATTEMPTS || !(error instanceof Failure) || !error.mayPass) throw error;
         await sleep(error.retryAfter * 1_000);
@@ -61,13 +67,14 @@ export class Remote {
 
   /** Asks once; resolves with the body as it comes. */
   stream(route: Route, input: Fields, upload?: Upload): Promise<Readable> {
-    return this.#send(route, input, {}, upload);
+    return this.#send(route, input, {}, LONG_SILENCE_MS, upload);
   }
 
   async #send(
     route: Route,
     input: Fields,
     headers: Readonly<Record<string, string>>,
+    silenceMs: number,
     upload?: Upload,
   ): Promise<IncomingMessage> {
     const { path, rest } = fill(route, input);
@@ -79,7 +86,7 @@ export class Remote {
       method: route.method,
       // Written by hand: a URL object would take `.` and `..`, which are names, for directories.
       path: `${this.#url.pathname.replace(/\/$/, '')}/v1${path}${query}`,
-      timeout: SILENCE_MS,
+      timeout: silenceMs,
       headers: {
         Authorization: `Bearer ${this.#token}`,
         Accept: 'application/json, */*',
@@ -108,10 +115,10 @@ export class Remote {
       if ((answer.statusCode ?? 0) < 300) return answer;
       throw await failure(answer);
     } catch (error) {
-      if (error instanceof SharderError) throw error;
+      if (error instanceof SharderError || upload?.content.errored) throw error;
       throw new Failure(
         'unreachable',
-        `${this.#url.href} does not answer: ${(error as Error).message}`,
+        `${this.location} does not answer: ${(error as Error).message}`,
         1,
         !upload,
       );
@@ -120,13 +127,22 @@ export class Remote {
 }
 
 /** What the service said; or that it said nothing. */
-class Failure extends SharderError {
+export class Failure extends SharderError {
   /** Seconds. */
   readonly retryAfter: number;
   readonly mayPass: boolean;
+  /** All that it said. */
+  readonly body: object;
 
-  constructor(code: ErrorCode, message: string, retryAfter: number, mayPass: boolean) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    retryAfter: number,
+    mayPass: boolean,
+    body: object = {},
+  ) {
     super(code, message);
+    this.body = body;
     this.retryAfter = Math.min(retryAfter, LONGEST_WAIT_S);
     this.mayPass = mayPass;
   }
@@ -137,12 +153,29 @@ async function failure(answer: IncomingMessage): Promise<Failure> {
   const { statusCode: status = 0, headers } = answer;
   const mayPass = status === 503 && headers['retry-after'] !== undefined;
   const retryAfter = Number(headers['retry-after'] ?? 1);
-  try {
-    const { error } = JSON.parse(body) as { error: { code: ErrorCode; message: string } };
+  const said = parse(body);
+  const { error } = said as { error?: { code: ErrorCode; message: string } };
+  if (error) {
     return new Failure(error.code, error.message, retryAfter, mayPass && error.code !== 'no_room');
+  }
+  const what = `${status}, and no error of a Sharder: is this URL right?`;
+  return new Failure('unreachable', `the answer is ${what}`, retryAfter, mayPass, said);
+}
+
+function parse(body: string): object {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === 'object' && value !== null ? value : {};
   } catch {
-    const what = `${status}, and no error of a Sharder: is this URL right?`;
-    return new Failure('unreachable', `the answer is ${what}`, retryAfter, mayPass);
+    return {};
+  }
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SharderError('unreachable', 'no answer of a Sharder came: is this URL right?');
   }
 }
 

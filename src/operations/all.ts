@@ -6,7 +6,25 @@ import * as objects from './objects.js';
 import type { Operation } from './operation.js';
 
 export const OPERATIONS: readonly Operation[] = [
-  ...Object.values(kinds),
-  ...Object.values(buckets),
-  ...Object.values(objects),
+  kinds.listKinds,
+  kinds.showKind,
+  buckets.listBuckets,
+  buckets.showBucket,
+  buckets.addBucket,
+  buckets.setBucket,
+  buckets.cordonBucket,
+  buckets.uncordonBucket,
+  buckets.removeBucket,
+  objects.listObjects,
+  objects.findEverywhere,
+  objects.findObject,
+  objects.assignObject,
+  objects.moveObject,
+  objects.renameObject,
+  objects.mergeObjects,
+  objects.pinObject,
+  objects.unpinObject,
+  objects.removeObject,
+  objects.showHistory,
+  objects.explainObject,
 ];

@@ -23,7 +23,8 @@ export const capacity = whole(0, 1_000_000_000).nullable().meta({
 });
 
 function whole(min: number, max: number) {
-  const error = `must be a whole number from ${min} to ${max}`;
+  const error = ({ input }: { readonly input?: unknown }) =>
+    `is ${JSON.stringify(input)}; it must be a whole number from ${min} to ${max}`;
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 

@@ -41,6 +41,7 @@ const imported = z.object({
 });
 
 const findings = z.object({
+  ok: z.boolean(),
   faults: z.array(
     z.object({
       rule: z.string(),

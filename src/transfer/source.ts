@@ -34,8 +34,24 @@ export async function* readPages(file: string, options: SourceOptions): Pages {
     if (options.table !== undefined) yield* readTable(file, options.table);
     else yield* (format === 'csv' ? readCsv : readNdjson)(open(file, isGzip));
   } catch (error) {
-    throw explain(error, isStandard(file) ? 'standard input' : file);
+    throw explainSource(error, isStandard(file) ? 'standard input' : file);
   }
+}
+
+/** What `file` has in it, as it is, and what that is. Throws as `readPages`. */
+export function readRaw(
+  file: string,
+  given: Format | undefined,
+): { content: Readable; format: 'csv' | 'ndjson'; isGzip: boolean } {
+  const { format, isGzip } = formatOf(file, given);
+  if (format === 'sqlite') {
+    throw new SharderError(
+      'settings',
+      'a service cannot read a SQLite database: export it first, or use --database',
+    );
+  }
+  const content = isStandard(file) ? process.stdin : createReadStream(file);
+  return { content, format, isGzip };
 }
 
 function open(file: string, isGzip: boolean): Readable {
@@ -56,7 +72,8 @@ const REASONS: Readonly<Record<string, string>> = {
   Z_DATA_ERROR: 'it is not compressed by gzip, or damaged',
 };
 
-function explain(error: unknown, file: string): unknown {
+/** What a stream of `readRaw` throws, in our words. */
+export function explainSource(error: unknown, file: string): unknown {
   if (error instanceof SharderError) {
     return new SharderError(error.code, `${file}: ${error.message}`, { cause: error });
   }

@@ -208,9 +208,12 @@ for (const engine of engines) {
     const refused: readonly [args: string[], says: RegExp][] = [
       [['add', 'hub-1'], /^sharder: kind hub has a bucket hub-1 already\n$/],
       [['add', 'hub-2', '--kind', 'nosuch'], /^sharder: there is no kind "nosuch": declare it/],
-      [['add', 'hub-2', '--weight', '0'], /^sharder: weight: must be a whole number from 1 to/],
-      [['add', 'hub-2', '--weight', '1000001'], /^sharder: weight is 1000001; it must be/],
-      [['add', 'hub-2', '--capacity', '9999999999'], /^sharder: capacity is 9999999999; it must/],
+      [
+        ['add', 'hub-2', '--weight', '0'],
+        /^sharder: weight: is 0; it must be a whole number from 1 to/,
+      ],
+      [['add', 'hub-2', '--weight', '1000001'], /^sharder: weight: is 1000001; it must be/],
+      [['add', 'hub-2', '--capacity', '9999999999'], /^sharder: capacity: is 9999999999; it must/],
       [['add', 'hub-2', '--url', 'ftp://x'], /^sharder: "ftp:\/\/x" is not a URL for a bucket: h/],
       [['add', 'hub 2'], /^sharder: "hub 2" cannot name a bucket: 1 to 256 visible ASCII/],
       [['add', ''], /^sharder: "" cannot name a bucket/],
@@ -219,7 +222,7 @@ for (const engine of engines) {
       [['set', 'hub-1', '--kind=x', '--weight=1'], /^sharder: there is no kind "x"/],
       [
         ['set', 'hub-1', '--weight=0'],
-        /^sharder: weight: must be a whole number from 1 to 1000000/,
+        /^sharder: weight: is 0; it must be a whole number from 1 to 1000000/,
       ],
       [['cordon', 'hub-9'], /^sharder: kind hub has no bucket "hub-9"/],
       [['uncordon', 'home-0'], /^sharder: kind hub has no bucket "home-0"/],

@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Default: an empty directory. */
   readonly cwd?: string;
+  /** Default: nothing. */
+  readonly stdin?: string;
 }
 
 const running = new Set<ChildProcess>();
@@ -32,12 +34,17 @@ export class Run {
   stdout = '';
   stderr = '';
 
-  constructor(args: readonly string[], { env = {}, cwd = temporaryDirectory() }: RunOptions = {}) {
+  constructor(
+    args: readonly string[],
+    { env = {}, cwd = temporaryDirectory(), stdin = '' }: RunOptions = {},
+  ) {
     const child = spawn(process.execPath, [CLI, ...args], {
       env: { ...cleanEnvironment(), ...env },
       cwd,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
+    child.stdin.on('error', () => undefined); // it does not read it
+    child.stdin.end(stdin);
     this.process = child;
     running.add(child);
     child.stdout.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));

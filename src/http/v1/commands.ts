@@ -20,7 +20,7 @@ export function createCommands(cli: string, env: NodeJS.ProcessEnv): Commands {
     }
     running++;
     const child = spawn(process.execPath, [cli, ...args], {
-      env: { ...env, SHARDER_ACTOR: actor },
+      env: { ...env, SHARDER_ACTOR: actor, SHARDER_ERRORS: 'json' },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     child.once('close', () => running--);

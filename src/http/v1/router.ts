@@ -63,7 +63,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
       }
       const version = (answer as { version?: unknown }).version;
       if (typeof version === 'number') res.set('ETag', `"${version}"`);
-      res.json(answer);
+      res.type('json').send(`${JSON.stringify(answer)}\n`);
     };
 
   for (const operation of OPERATIONS) {

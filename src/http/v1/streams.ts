@@ -11,10 +11,10 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { Request, RequestHandler, Response, Router } from 'express';
 import { SharderError, type ErrorCode } from '../../errors.js';
-import { checkInput } from '../../operations/operation.js';
+import { assignLines } from '../../operations/assign-many.js';
+import { checkInput, type Context } from '../../operations/operation.js';
 import { STREAMS } from '../../operations/streams.js';
 import type { Sharder } from '../../sharder.js';
-import { assignLines } from './bulk.js';
 import type { Commands } from './commands.js';
 import { callerOf, readQuery, toExpress, type ApiChange } from './request.js';
 
@@ -45,8 +45,10 @@ export function addStreams(
   router.post(toExpress(STREAMS.assign.path), admit('write'), async (req, res) => {
     const { kind = '' } = req.params as Record<string, string>;
     checkType(req, ['application/x-ndjson']);
+    const assign: Context['assign'] = (...object) => sharder.assign(...object);
+    const lines = assignLines(assign, kind, bodyOf(req));
     res.type('application/x-ndjson');
-    await pipeline(Readable.from(assignLines(sharder, kind, bodyOf(req))), res);
+    await pipeline(Readable.from(lines), res);
     tell(res, 'object assign', { kind });
   });
 
@@ -75,10 +77,12 @@ export function addStreams(
     const outcome = outcomeOf(child);
     await feed(child, bodyOf(req));
     const { code, out, err } = await outcome;
-    const done = parse(out);
-    if (done === undefined) throw explain(code, err);
+    if (parse(out) === undefined) throw explain(code, err);
     if (code === 0) tell(res, 'import', { ...input });
-    res.status(code === 0 ? 200 : 422).json(done);
+    res
+      .status(code === 0 ? 200 : 422)
+      .type('json')
+      .send(out);
   });
 
   for (const [method, stream] of [
@@ -89,10 +93,9 @@ export function addStreams(
       const child = run(['check', '--json', ...(method === 'post' ? ['--fix'] : [])], res);
       child.stdin?.end();
       const { code, out, err } = await outcomeOf(child);
-      const findings = parse(out);
-      if (findings === undefined) throw explain(code, err);
+      if (parse(out) === undefined) throw explain(code, err);
       if (method === 'post') tell(res, 'check fix', {});
-      res.json(findings);
+      res.type('json').send(out);
     });
   }
 }
@@ -165,12 +168,12 @@ function parse(text: string): object | undefined {
   }
 }
 
-// A command that was told --json says what is wrong in JSON.
+// What was sent is the command's standard input.
 function explain(code: number | null, text: string): Error {
   const last = text.trimEnd().split('\n').at(-1) ?? '';
   const { error } = (parse(last) ?? {}) as { error?: { code: ErrorCode; message: string } };
   return error
-    ? new SharderError(error.code, error.message)
+    ? new SharderError(error.code, error.message.replace(/^standard input: /, ''))
     : new Error(`the command ended with ${code ?? 'a signal'}: ${text}`);
 }
 
@@ -187,9 +190,13 @@ async function feed(child: ChildProcess, body: Readable): Promise<void> {
   } catch (error) {
     child.kill('SIGKILL');
     await once(child, 'close');
-    throw new SharderError('bad_request', 'the body broke off: nothing was imported', {
-      cause: error,
-    });
+    throw new SharderError(
+      'bad_request',
+      'the body broke off, or is damaged: nothing was imported',
+      {
+        cause: error,
+      },
+    );
   }
   stdin.end();
 }

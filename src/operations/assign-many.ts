@@ -1,17 +1,26 @@
 // Assigns many objects: NDJSON in, NDJSON out, line by line and in order.
 
 import type { Readable } from 'node:stream';
-import { SharderError } from '../../errors.js';
-import type { Sharder } from '../../sharder.js';
-import { toErrorReply } from '../errors.js';
+import { SharderError, type ErrorCode } from '../errors.js';
+import type { Context } from './operation.js';
 
 // So many wait for the database at once, and are written in one or two transactions.
 const AT_ONCE = 1_000;
 const MAX_LINE_BYTES = 10_000;
 
+/** What became of a line. */
+export interface LineAnswer {
+  readonly name?: string;
+  readonly bucket?: string;
+  readonly reason?: 'existing' | 'assigned';
+  /** The line itself, where it has no name. */
+  readonly line?: string;
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+}
+
 /** Answers a line for each line of `body`; one that is wrong does not stop the others. */
 export async function* assignLines(
-  sharder: Sharder,
+  assign: Context['assign'],
   kind: string,
   body: Readable,
 ): AsyncGenerator<string> {
@@ -19,29 +28,34 @@ export async function* assignLines(
   for await (const line of linesOf(body)) {
     lines.push(line);
     if (lines.length < AT_ONCE) continue;
-    yield await assignAll(sharder, kind, lines);
+    yield await assignAll(assign, kind, lines);
     lines = [];
   }
-  if (lines.length > 0) yield await assignAll(sharder, kind, lines);
+  if (lines.length > 0) yield await assignAll(assign, kind, lines);
 }
 
 async function assignAll(
-  sharder: Sharder,
+  assign: Context['assign'],
   kind: string,
   lines: readonly string[],
 ): Promise<string> {
-  const answers = await Promise.all(lines.map((line) => assignLine(sharder, kind, line)));
+  const answers = await Promise.all(lines.map((line) => assignLine(assign, kind, line)));
   return answers.map((answer) => `${JSON.stringify(answer)}\n`).join('');
 }
 
-async function assignLine(sharder: Sharder, kind: string, line: string): Promise<object> {
+async function assignLine(
+  assign: Context['assign'],
+  kind: string,
+  line: string,
+): Promise<LineAnswer> {
   let name: string | undefined;
   try {
     name = nameOf(line);
-    const { bucket, reason } = await sharder.assign(kind, name);
+    const { bucket, reason } = await assign(kind, name);
     return { name, bucket: bucket.name, reason };
   } catch (error) {
-    const { code, message } = toErrorReply(error);
+    if (!(error instanceof SharderError)) throw error;
+    const { code, message } = error;
     return { ...(name === undefined ? { line } : { name }), error: { code, message } };
   }
 }

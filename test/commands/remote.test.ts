@@ -1,0 +1,255 @@
+// The command line on a running service (--url): what it prints is what it prints on the database.
+
+import assert from 'node:assert/strict';
+import { createServer, type RequestListener } from 'node:http';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { OPERATIONS } from '../../src/operations/all.js';
+import { STREAMS } from '../../src/operations/streams.js';
+import { engines, temporaryDirectory } from '../engines.js';
+import { Service } from '../service.js';
+import { directoryWith, run, type Outcome } from './run.js';
+
+const TOKEN = 't'.repeat(40);
+const SETTINGS =
+  'kinds: { hub: { buckets: [hub-0, hub-1, hub-2] }, homedir: { buckets: [home-0] } }';
+
+// The operation or stream that each command does, and the command.
+const COMMANDS: readonly [operation: string, args: readonly string[], stdin?: string][] = [
+  ['object assign', ['object', 'assign', 'iana']],
+  ['object assign', ['object', 'assign', 'iana', '--json']],
+  ['object assign', ['object', 'assign', 'brian', '--dry-run']],
+  ['object assign', ['object', 'assign', ' x']],
+  ['object assign', ['object', 'assign', 'iana', '--kind=homedir']],
+  ['object assign', ['object', 'assign', 'x', '--kind=nosuch']],
+  ['object assign-many', ['object', 'assign', '-'], 'brian\ncarol\n\n{"name":"dana"}\n x\n'],
+  ['object assign-many', ['object', 'assign', '-', '--json'], 'brian\n"eli"\n{}\n'],
+  ['kind list', ['kind', 'list']],
+  ['kind list', ['kind', 'list', '--json']],
+  ['kind show', ['kind', 'show', 'hub']],
+  ['kind show', ['kind', 'show', 'nosuch']],
+  ['bucket list', ['bucket', 'list']],
+  ['bucket list', ['bucket', 'list', '--json', '--kind=hub']],
+  ['bucket list', ['bucket', 'list', '--kind=nosuch']],
+  ['bucket show', ['bucket', 'show', 'hub-1']],
+  ['bucket show', ['bucket', 'show', 'hub-9', '--json']],
+  ['bucket add', ['bucket', 'add', 'a/b', '--url=http://x.example', '--weight=2', '--reason=r']],
+  ['bucket add', ['bucket', 'add', 'hub-0']],
+  ['bucket add', ['bucket', 'add', 'hub-8', '--weight=0']],
+  ['bucket set', ['bucket', 'set', 'a/b', '--no-url', '--capacity=7']],
+  ['bucket set', ['bucket', 'set', 'a/b', '--no-url', '--capacity=7', '--json']],
+  ['bucket cordon', ['bucket', 'cordon', 'a/b', '--reason=full']],
+  ['bucket uncordon', ['bucket', 'uncordon', 'a/b', '--dry-run', '--json']],
+  ['bucket remove', ['bucket', 'remove', 'hub-0']],
+  ['bucket remove', ['bucket', 'remove', 'a/b']],
+  ['bucket remove', ['bucket', 'remove', 'hub-2', '--dry-run']],
+  ['object list', ['object', 'list']],
+  ['object list', ['object', 'list', '--json', '--kind=hub', '--bucket=hub-0']],
+  ['object list', ['object', 'list', '--prefix=b', '--no-pinned']],
+  ['object list', ['object', 'list', '--at=2020-01-01T00:00:00Z']],
+  ['object find-everywhere', ['object', 'find', 'iana']],
+  ['object find-everywhere', ['object', 'find', 'nosuch']],
+  ['object find', ['object', 'find', 'iana', '--kind=hub', '--json']],
+  ['object find', ['object', 'find', 'nosuch', '--kind=hub']],
+  ['object move', ['object', 'move', 'iana', 'hub-2', '--reason=asked', '--dry-run']],
+  ['object move', ['object', 'move', 'iana', 'hub-2', '--reason=asked']],
+  ['object move', ['object', 'move', 'iana', 'hub-9', '--json']],
+  ['object rename', ['object', 'rename', 'iana', '..']],
+  ['object rename', ['object', 'rename', '..', 'brian']],
+  ['object find', ['object', 'find', '..', '--kind=hub']],
+  ['object rename', ['object', 'rename', '..', 'a?b#c/%2F']],
+  ['object merge', ['object', 'merge', 'carol', 'a?b#c/%2F']],
+  ['object pin', ['object', 'pin', 'a?b#c/%2F']],
+  ['object pin', ['object', 'pin', 'a?b#c/%2F', '--json']],
+  ['object unpin', ['object', 'unpin', 'a?b#c/%2F']],
+  ['object history', ['object', 'history', 'a?b#c/%2F']],
+  ['object history', ['object', 'history', 'nosuch']],
+  ['object explain', ['object', 'explain', 'nosuch']],
+  ['object remove', ['object', 'remove', 'dana', '--reason=left']],
+  ['import', ['import', 'wrong.csv']],
+  ['import', ['import', 'wrong.csv', '--json']],
+  ['import', ['import', 'wrong.csv', '--create-buckets', '--dry-run']],
+  ['import', ['import', 'right.ndjson.gz', '--reason=term']],
+  ['import', ['import', 'right.ndjson.gz', '--json']],
+  ['import', ['import', 'nosuch.csv']],
+  ['import', ['import', '-', '--format=csv', '--move'], 'user,hub\nfay,hub-2\n'],
+  ['export', ['export', '-', '--format=ndjson']],
+  ['export', ['export', '-', '--format=csv', '--kind=homedir']],
+  ['export', ['export', 'out.csv', '--kind=nosuch']],
+  ['check', ['check']],
+  ['check', ['check', '--json']],
+  ['check fix', ['check', '--fix', '--json']],
+];
+
+const gz = gzipSync(
+  '{"name":"fay","bucket":"hub-1"}\n{"name":"gil","bucket":"hub-0","pinned":true}\n',
+);
+
+for (const engine of engines) {
+  describe(`on ${engine.name}, with --url`, engine.options, () => {
+    it('every command prints what it prints on the database', async () => {
+      const files = directoryWith(SETTINGS);
+      writeFileSync(join(files, 'wrong.csv'), 'user,hub\niana,hub-0\nx,hub-9\n');
+      writeFileSync(join(files, 'right.ndjson.gz'), gz);
+      const services = await Promise.all(
+        [0, 1].map(async () =>
+          Service.start(await engine.createDatabase(), {
+            cwd: files,
+            env: { SHARDER_ADMIN_TOKEN: `ops=${TOKEN}` },
+          }),
+        ),
+      );
+      const [beside, asked] = services;
+      assert.ok(beside && asked);
+      for (const [, args, stdin = ''] of COMMANDS) {
+        const type = async (env: NodeJS.ProcessEnv) =>
+          plain(await run(args, { env, cwd: files, stdin }));
+        const [here, there]: Outcome[] = await Promise.all([
+          type({ DATABASE_URL: beside.database, SHARDER_ACTOR: 'api:ops' }),
+          type({ SHARDER_URL: asked.url, SHARDER_TOKEN: TOKEN }),
+        ]);
+        assert.deepEqual(there, here, args.join(' '));
+      }
+    });
+
+    it('an export is the same file, whole', async () => {
+      const service = await Service.start(await engine.createDatabase(), {
+        cwd: directoryWith(SETTINGS),
+        env: { SHARDER_ADMIN_TOKEN: TOKEN },
+      });
+      const cwd = temporaryDirectory();
+      const users = Array.from({ length: 5_000 }, (_, i) => `user-${i},hub-${i % 3}\n`);
+      writeFileSync(join(cwd, 'in.csv'), `user,hub\n${users.join('')}`);
+      const there = { SHARDER_URL: service.url, SHARDER_ADMIN_TOKEN: TOKEN };
+      assert.equal((await run(['import', 'in.csv'], { env: there, cwd })).code, 0);
+      for (const env of [there, { DATABASE_URL: service.database }]) {
+        const file = `${Object.keys(env)[0] ?? ''}.ndjson`;
+        assert.equal((await run(['export', file], { env, cwd })).code, 0);
+      }
+      const [a, b] = ['SHARDER_URL', 'DATABASE_URL'].map((name) =>
+        readFileSync(join(cwd, `${name}.ndjson`), 'utf8'),
+      );
+      assert.equal(a, b);
+      assert.equal(a?.trimEnd().split('\n').length, 5_000 + 2 + 4);
+    });
+  });
+}
+
+describe('the command line, with --url', () => {
+  it('has a command for every operation of the management API', () => {
+    const tested = new Set(COMMANDS.map(([operation]) => operation));
+    const all = [...OPERATIONS, ...Object.values(STREAMS)].map(({ name }) => name);
+    assert.deepEqual(
+      all.filter((name) => !tested.has(name)),
+      [],
+    );
+  });
+
+  const refused: readonly [what: string, args: string[], env: NodeJS.ProcessEnv, says: RegExp][] = [
+    ['a URL that is none', ['check', '--url=x'], {}, /--url: must be such as http:/],
+    ['no token', ['check', '--url=http://127.0.0.1:1'], {}, /SHARDER_TOKEN: set it in the env/],
+    [
+      'a database too',
+      ['check', '--url=http://127.0.0.1:1', '--database=sqlite:x.db'],
+      {},
+      /--url and --database: give one of them/,
+    ],
+    ['what works on the database', ['migrate', '--url=http://127.0.0.1:1'], {}, /unknown option/],
+    [
+      'what works on the database, before it',
+      ['--url=http://127.0.0.1:1', 'migrate'],
+      {},
+      /migrate works on the database itself/,
+    ],
+    [
+      'a table of a file that the service does not see',
+      ['import', 'x.db', '--table=t', '--url=http://127.0.0.1:1'],
+      { SHARDER_TOKEN: TOKEN },
+      /--table: a service cannot read it; use --database/,
+    ],
+  ];
+  for (const [what, args, env, says] of refused) {
+    it(`refuses ${what}, as wrong usage`, async () => {
+      const { code, stdout, stderr } = await run(args, { env });
+      assert.match(stderr, says);
+      assert.deepEqual([code, stdout], [2, '']);
+    });
+  }
+
+  it('says which service does not answer, and what is no Sharder', async () => {
+    const url = await listen((_req, res) => res.end('<html>'));
+    const env = { SHARDER_TOKEN: TOKEN };
+    const other = await run(['kind', 'list', `--url=${url}`], { env });
+    assert.match(other.stderr, /no answer of a Sharder/);
+    const none = await run(['kind', 'list', '--url=http://127.0.0.1:1'], { env });
+    assert.match(none.stderr, /http:\/\/127\.0\.0\.1:1 does not answer: connect ECONNREFUSED/);
+    assert.deepEqual([other.code, none.code], [1, 1]);
+  });
+
+  it('asks again after a 503 or a broken connection, with the same Idempotency-Key', async () => {
+    const keys: unknown[] = [];
+    const url = await listen((req, res) => {
+      keys.push(req.headers['idempotency-key']);
+      if (keys.length === 1) {
+        res.writeHead(503, { 'Retry-After': '0' });
+        res.end('{"error":{"code":"database_busy","message":"busy"}}');
+      } else if (keys.length === 2) {
+        req.socket.destroy();
+      } else {
+        res.end('{"action":"object pin","changed":true,"dry_run":false}');
+      }
+    });
+    const { stdout } = await run(['object', 'pin', 'iana', `--url=${url}`], {
+      env: { SHARDER_TOKEN: TOKEN },
+    });
+    assert.equal(stdout, 'pinned object iana of kind hub\n');
+    assert.equal(keys.length, 3);
+    assert.equal(new Set(keys).size, 1);
+    assert.match(String(keys[0]), /^[\w-]{36}$/);
+  });
+
+  it('takes an export that breaks off for none', async () => {
+    const url = await listen((_req, res) => {
+      res.write('kind,name,bucket,assigned_at,pinned\n');
+      setImmediate(() => res.destroy());
+    });
+    const cwd = temporaryDirectory();
+    const { code, stderr } = await run(['export', 'out.csv', `--url=${url}`], {
+      env: { SHARDER_TOKEN: TOKEN },
+      cwd,
+    });
+    assert.equal(code, 1, stderr);
+    assert.throws(() => readFileSync(join(cwd, 'out.csv')), /ENOENT/);
+  });
+});
+
+const servers = new Set<ReturnType<typeof createServer>>();
+after(() => {
+  for (const server of servers) {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
+async function listen(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  servers.add(server);
+  await once(server, 'listening');
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+// Without what differs: times, where, and what only a service can say.
+function plain({ code, stdout, stderr }: Outcome): Outcome {
+  const clean = (text: string) =>
+    text
+      .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+      .replaceAll(/"id":\d+/g, '"id":0')
+      .replaceAll(/"cache":"\w+"/g, '"cache":""')
+      .replaceAll(/(sqlite|postgres|http):\S+: nothing is wrong/g, 'nothing is wrong')
+      .replaceAll(/ The service has it not in memory\./g, '');
+  return { code, stdout: clean(stdout), stderr: clean(stderr) };
+}
