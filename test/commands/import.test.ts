@@ -348,6 +348,7 @@ for (const engine of engines) {
             dryRun: false,
             by: { actor: 'test' },
             onRows: () => undefined,
+            onRead: () => undefined,
             onWrite: async () => {
               await database.knex('shard').insert({ kind: 'hub', bucket: 'hub-0', name: 'y' });
               await database.knex('shard').insert({ kind: 'hub', bucket: 'hub-1', name: 'z' });
