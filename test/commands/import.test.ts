@@ -95,6 +95,7 @@ for (const engine of engines) {
         skipErrors: false,
         dryRun: false,
         by: { actor: 'test' },
+        onRead: () => undefined,
         onRows: () => undefined,
         onWrite: async () => {
           await database.write((trx) =>
