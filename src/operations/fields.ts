@@ -40,19 +40,21 @@ export const assignment = z
   .meta({ id: 'Assignment' });
 
 /** A line of the history. */
-export const change = z.object({
-  id: z.int(),
-  at: z.string(),
-  actor: z.string(),
-  action: z.string(),
-  kind,
-  name: name.nullable(),
-  from_bucket: bucket.nullable(),
-  to_bucket: bucket.nullable(),
-  reason: z.string().nullable(),
-  detail: z.record(z.string(), z.unknown()).nullable(),
-  plan: z.int().nullable(),
-});
+export const change = z
+  .object({
+    id: z.int(),
+    at: z.string(),
+    actor: z.string(),
+    action: z.string(),
+    kind,
+    name: name.nullable(),
+    from_bucket: bucket.nullable(),
+    to_bucket: bucket.nullable(),
+    reason: z.string().nullable(),
+    detail: z.record(z.string(), z.unknown()).nullable(),
+    plan: z.int().nullable(),
+  })
+  .meta({ id: 'Change' });
 export const prunedBefore = z
   .string()
   .nullable()

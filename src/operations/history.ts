@@ -19,7 +19,7 @@ export const listHistory = reading({
       .meta({ description: 'Only of what went from it or to it, or of itself.' }),
     actor: z.string().optional().meta({ description: 'Only theirs.' }),
     action: z.string().optional().meta({ description: 'Only this, such as `object move`.' }),
-    plan: z.coerce.number().int().optional().meta({ description: 'Only of this plan.' }),
+    plan: z.int().optional().meta({ description: 'Only of this plan.' }),
     since: fields.time.optional().meta({ description: 'Only of that time or later.' }),
     until: fields.time.optional().meta({ description: 'Only from before that time.' }),
     ...fields.PAGING,

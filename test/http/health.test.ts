@@ -30,7 +30,7 @@ describe('the routes without a user', () => {
 
   it('what is not there is 404 and says what is, in text or JSON', async () => {
     const message =
-      'there is nothing at /nothing: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json and /v1';
+      'there is nothing at /nothing: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json, /docs and /v1';
     await supertest(service.url)
       .get('/nothing?x=1')
       .expect(404, `${message}\n`)

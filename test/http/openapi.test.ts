@@ -127,6 +127,19 @@ describe('the description', () => {
     assert.ok(document.operation('shard').parameters.some(({ name }) => name === 'X-User'));
   });
 
+  it('says of every field what it may be', () => {
+    for (const { id, parameters, bodySchema } of document.operations) {
+      const fields = [
+        ...parameters.map(({ name, schema }) => [name, schema] as const),
+        ...Object.entries(bodySchema?.properties ?? {}),
+      ];
+      for (const [name, schema] of fields) {
+        const known = ['type', 'anyOf', '$ref', 'enum'].some((key) => key in schema);
+        assert.ok(known, `${id}: ${name}`);
+      }
+    }
+  });
+
   it('has examples that its own schemas allow', () => {
     for (const operation of document.operations) {
       for (const { fields, body, type } of operation.examples()) {
