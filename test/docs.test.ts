@@ -169,7 +169,11 @@ for (const { file, before } of documents) {
       for (const { command, output } of shown) {
         const printed = (await shell.run(ports(command))).replaceAll(/-{3,}/g, '---');
         if (output !== '')
-          assert.match(printed, pattern(output), `$ ${command}\n${printed}\n${shell.errors}`);
+          assert.match(
+            printed,
+            pattern(ports(output)),
+            `$ ${command}\n${printed}\n${shell.errors}`,
+          );
       }
     });
   });

@@ -16,6 +16,7 @@ import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import { createLogNames, type LogNames } from '../log-names.js';
 import { DEFAULT_KIND } from '../names.js';
+import { tryNormalize } from '../normalize.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
@@ -55,7 +56,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
   const replies = new Replies(cookies, (kind) => sharder.settings(kind).cookie);
   const requests = new RequestCounts();
-  const names = options.logNames ?? createLogNames('none');
+  const names = ofStored(options.logNames ?? createLogNames('none'), sharder);
   const reporter = new Reporter(log, names, requests);
   const userHeader = options.userHeader ?? 'REMOTE_USER';
   const identify = createIdentify({
@@ -156,6 +157,17 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   // Their size is limited, to 16 KiB.
   server.maxHeadersCount = 0;
   return server;
+}
+
+// A hash is of the name as it is stored, however the client wrote it.
+function ofStored(names: LogNames, sharder: Sharder): LogNames {
+  return {
+    arePlain: names.arePlain,
+    of: (kind, name) => {
+      const normal = tryNormalize(name, sharder.settings(kind).normalize);
+      return names.of(kind, names.arePlain || typeof normal !== 'string' ? name : normal);
+    },
+  };
 }
 
 function toJson({ bucket, reason, isStale }: Answer, object: string): string {
