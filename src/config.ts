@@ -273,7 +273,8 @@ function readLogKey(env: NodeJS.ProcessEnv): string | undefined {
   return key;
 }
 
-const ADMIN_TOKEN = /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=)?([\x21-\x7e]+)$/;
+const ADMIN_TOKEN =
+  /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=(?!=*$))?([\x21-\x7e]+)$/;
 
 // A token; or several, each with a name and what it may do: ops=…, or dashboard:read=….
 function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {

@@ -320,6 +320,25 @@ describe('a secret', () => {
   const SECRET = 'a secret of at least thirty-two characters'.replaceAll(' ', '_');
   const OTHER = 'x'.repeat(32);
 
+  it('takes tokens with names and scopes, and one without', () => {
+    const [a, b] = ['a'.repeat(32), `${'b'.repeat(42)}==`];
+    const tokens = (SHARDER_ADMIN_TOKEN: string) => read('', { SHARDER_ADMIN_TOKEN }).adminTokens;
+    assert.deepEqual(read('').adminTokens, []);
+    for (const token of [a, b, `${a}=`]) {
+      assert.deepEqual(tokens(token), [{ name: 'admin', scope: 'write', token }]);
+    }
+    assert.deepEqual(tokens(`ops=${a},dash-1:read=${b}\n x:write=${a}c`), [
+      { name: 'ops', scope: 'write', token: a },
+      { name: 'dash-1', scope: 'read', token: b },
+      { name: 'x', scope: 'write', token: `${a}c` },
+    ]);
+    const wrong = (SHARDER_ADMIN_TOKEN: string) => mistakes('', { SHARDER_ADMIN_TOKEN })[0];
+    for (const short of ['short', `ops=${'a'.repeat(31)}`, `${a},ops:read=x`]) {
+      assert.match(wrong(short) ?? '', /^SHARDER_ADMIN_TOKEN: number \d has fewer than 32 char/);
+    }
+    assert.match(wrong(`${a},${b}`) ?? '', /two tokens are called admin: write NAME=TOKEN/);
+  });
+
   it('for cookies comes from the environment, or from a file that it names', () => {
     assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: SECRET }).cookieSecrets, [SECRET]);
     const SHARDER_COOKIE_SECRET_FILE = write(`${SECRET}\n`);
