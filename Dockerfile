@@ -22,6 +22,7 @@ COPY --from=builder /build/node_modules /opt/sharder/node_modules
 COPY --from=builder /build/dist /opt/sharder/dist
 COPY package.json LICENSE /opt/sharder/
 COPY schema /opt/sharder/schema
+COPY completion /opt/sharder/completion
 COPY sharder.yml /etc/sharder/sharder.yml
 # The settings do not lie in the working directory, which is the one for data: a volume there would
 # hide them, or keep old ones. `exec`, so that node itself gets the signals.

@@ -5,8 +5,10 @@ import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { addBucket } from './cli/bucket.js';
+import { addCompletion } from './cli/completion.js';
 import { addCare, addTransfer } from './cli/data.js';
 import { addHistory } from './cli/history.js';
+import { HELP } from './cli/help.js';
 import { addKind } from './cli/kind.js';
 import { addObject } from './cli/object.js';
 import { addPlaces } from './cli/options.js';
@@ -26,17 +28,24 @@ function createProgram(): Command {
   const program = new Command('sharder')
     .description('Which bucket does this user live in? One durable answer per user.')
     .version(version)
+    .usage('[--version] [--help] COMMAND …')
+    .configureHelp(HELP)
     .exitOverride()
     .showHelpAfterError('(sharder --help says what there is)');
+  program.commandsGroup('Service:');
   addService(program, version);
   addAdopt(program);
+  addRender(program);
+  program.commandsGroup('Kinds, buckets, objects:');
   addKind(program);
   addBucket(program);
   addObject(program);
   addHistory(program);
+  program.commandsGroup('Data:');
   addTransfer(program);
   addCare(program);
-  addRender(program);
+  program.commandsGroup('Shell:');
+  addCompletion(program);
   addPlaces(program);
   return program;
 }

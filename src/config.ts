@@ -10,6 +10,7 @@ import { noLogKey } from './log-names.js';
 import { checkBucketName, checkKindName } from './names.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
+import { kindSettingsSchema } from './store/kind-settings.js';
 
 const DEFAULT_CONFIG_FILE = 'sharder.yml';
 const MIN_SECRET_LENGTH = 32;
@@ -26,7 +27,7 @@ const bucket = z.preprocess(
 
 const kind = z.preprocess(
   (value) => value ?? {},
-  z.strictObject({
+  kindSettingsSchema.extend({
     buckets: z
       .array(bucket)
       .check(
@@ -272,7 +273,8 @@ function readLogKey(env: NodeJS.ProcessEnv): string | undefined {
   return key;
 }
 
-const ADMIN_TOKEN = /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=)?([\x21-\x7e]+)$/;
+const ADMIN_TOKEN =
+  /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=(?!=*$))?([\x21-\x7e]+)$/;
 
 // A token; or several, each with a name and what it may do: ops=…, or dashboard:read=….
 function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {

@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'too_large' // a body, or a line of one
   | 'forgotten' // the history no longer goes back so far
   | 'exists' // what was to be added is there already
+  | 'collision' // two objects would come to have the same name
   | 'no_url' // a redirect was asked for, and the bucket has no URL
   | 'no_room' // no active bucket has room for a new object
   | 'unreachable' // to the command line: the service of --url does not answer

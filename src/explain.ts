@@ -46,7 +46,7 @@ export async function explainObject(
   const buckets = await database.read((knex) => listBuckets(knex, kind));
   return {
     kind,
-    name,
+    name: object?.name ?? name,
     object: object ?? null,
     change: (object && changes.findLast((change) => hasPlaced(change, object))) ?? null,
     pruned_before,

@@ -13,21 +13,49 @@ const { version } = JSON.parse(
 ) as { version: string };
 
 describe('sharder', { concurrency: 2 }, () => {
-  it('--help says what there is', async () => {
+  it('--help says what there is, in groups, on one screen of 24 lines', async () => {
     const { code, stdout, stderr } = await run(['--help']);
     assert.equal(code, 0);
     assert.equal(stderr, '');
-    for (const word of [
-      'serve',
-      'migrate',
-      'adopt',
-      'bucket',
-      'object',
-      'kind',
-      '--config-file',
-      '--database',
-    ])
+    const lines = stdout.trimEnd().split('\n');
+    assert.ok(lines.length < 24, stdout); // the prompt has one
+    for (const line of lines) assert.ok(line.length <= 80, line);
+    const commands = ['serve', 'migrate', 'adopt', 'kind', 'bucket', 'object', 'import', 'check'];
+    for (const word of [...commands, 'completion', '--config-file', '--database', '--url'])
       assert.match(stdout, new RegExp(`^ +${word}\\b`, 'm'));
+    assert.deepEqual(
+      lines.filter((line) => /^[A-Z].*:$/.test(line)),
+      ['Service:', 'Kinds, buckets, objects:', 'Data:', 'Shell:', 'Options of every command:'],
+    );
+    assert.doesNotMatch(stdout, /__/);
+  });
+
+  it('--help waits for no module of the commands', async () => {
+    const tell = `
+      import { writeSync } from 'node:fs';
+      export const resolve = (name, context, next) => {
+        writeSync(2, name + '\\n');
+        return next(name, context);
+      };`;
+    const url = (text: string) => `data:text/javascript,${encodeURIComponent(text)}`;
+    const register = `import { register } from 'node:module'; register(${JSON.stringify(url(tell))});`;
+    const { stderr } = await run(['--help'], {
+      env: { NODE_OPTIONS: `--import ${url(register)}` },
+    });
+    const loaded = stderr.trim().split('\n');
+    assert.ok(loaded.includes('commander'), stderr);
+    assert.deepEqual(
+      loaded.filter((name) => /commands|store|operations|config/.test(name)),
+      ['./commands/table.js'],
+    );
+  });
+
+  it('--help of a group has those that only look apart from those that change something', async () => {
+    const { stdout } = await run(['object', '--help']);
+    const [look = '', change = ''] = stdout.split('\nChange:\n');
+    assert.match(look, /\nLook:\n {2}list [^]*\n {2}find <name> /);
+    assert.match(change, /^ {2}assign <name> [^]*\n {2}move <name> <bucket> /);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
   });
 
   it('--help of a command names its options and the global ones', async () => {

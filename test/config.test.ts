@@ -187,6 +187,12 @@ describe('a mistake', () => {
     ['cookie: { secret: x }', /^cookie: Unrecognized key: "secret"$/],
     ['log: { colour: 1 }', /^log: Unrecognized key: "colour"$/],
     ['kinds: { hub: { bucket: [] } }', /^kinds\.hub: Unrecognized key: "bucket"$/],
+    [
+      'kinds: { hub: { normalize: LOWER } }',
+      /^kinds\.hub\.normalize: must be none, lower or lower-local$/,
+    ],
+    ['kinds: { hub: { cookie: "no" } }', /^kinds\.hub\.cookie: must be true or false$/],
+    ['kinds: { hub: { threshold: 0 } }', /^kinds\.hub\.threshold: must be 1 to 1000 percent$/],
     ['listen: 8888', /^listen: .*expected string/],
     ['listen: localhost', /^listen: "localhost" must be HOST:PORT, such as /],
     ['listen: "localhost:65536"', /^listen: /],
@@ -313,6 +319,25 @@ describe('a file that cannot be read', () => {
 describe('a secret', () => {
   const SECRET = 'a secret of at least thirty-two characters'.replaceAll(' ', '_');
   const OTHER = 'x'.repeat(32);
+
+  it('takes tokens with names and scopes, and one without', () => {
+    const [a, b] = ['a'.repeat(32), `${'b'.repeat(42)}==`];
+    const tokens = (SHARDER_ADMIN_TOKEN: string) => read('', { SHARDER_ADMIN_TOKEN }).adminTokens;
+    assert.deepEqual(read('').adminTokens, []);
+    for (const token of [a, b, `${a}=`]) {
+      assert.deepEqual(tokens(token), [{ name: 'admin', scope: 'write', token }]);
+    }
+    assert.deepEqual(tokens(`ops=${a},dash-1:read=${b}\n x:write=${a}c`), [
+      { name: 'ops', scope: 'write', token: a },
+      { name: 'dash-1', scope: 'read', token: b },
+      { name: 'x', scope: 'write', token: `${a}c` },
+    ]);
+    const wrong = (SHARDER_ADMIN_TOKEN: string) => mistakes('', { SHARDER_ADMIN_TOKEN })[0];
+    for (const short of ['short', `ops=${'a'.repeat(31)}`, `${a},ops:read=x`]) {
+      assert.match(wrong(short) ?? '', /^SHARDER_ADMIN_TOKEN: number \d has fewer than 32 char/);
+    }
+    assert.match(wrong(`${a},${b}`) ?? '', /two tokens are called admin: write NAME=TOKEN/);
+  });
 
   it('for cookies comes from the environment, or from a file that it names', () => {
     assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: SECRET }).cookieSecrets, [SECRET]);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests need beside npm's packages: PostgreSQL, nginx with its scripts (njs), Caddy,
-# HAProxy, JupyterHub, Chromium, Compose and systemd's tools, from Debian's packages. Does nothing when
-# they are there already, and starts no service: the tests start servers of their own.
+# HAProxy, JupyterHub, Chromium, Compose, systemd's tools, zsh and fish, from Debian's packages. Does
+# nothing when they are there already, and starts no service: the tests start servers of their own.
 set -eu
 
 have() {
@@ -18,6 +18,8 @@ have haproxy || missing="$missing haproxy"
 have chromium || missing="$missing chromium"
 # Only `config` is asked of it, which needs no engine.
 docker compose version >/dev/null 2>&1 || have docker-compose || missing="$missing docker-compose"
+have zsh || missing="$missing zsh"
+have fish || missing="$missing fish"
 have systemd-analyze || missing="$missing systemd"
 if [ -z "$missing" ]; then
   echo 'all servers and tools are there already'

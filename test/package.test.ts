@@ -53,6 +53,7 @@ describe('the packed package', () => {
       (path) =>
         !/^dist\/([\w-]+\/)*[\w-]+\.(js|js\.map|d\.ts)$/.test(path) &&
         !/^schema\/(sqlite|postgres)\/\w+\.sql$/.test(path) &&
+        !/^completion\/sharder\.(bash|zsh|fish)$/.test(path) &&
         !/^(package\.json|sharder\.yml|README\.md|LICENSE)$/.test(path),
     );
     assert.deepEqual(odd, []);

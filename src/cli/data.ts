@@ -20,6 +20,7 @@ export function addTransfer(program: Command): void {
       await exportObjects(file, optionsOf(command));
     });
   changing(program.command('import'))
+    .summary('read objects from CSV, NDJSON or a SQLite database')
     .description(
       'read objects from CSV, NDJSON or a SQLite database: all, or none if a line is wrong',
     )
@@ -39,6 +40,7 @@ export function addTransfer(program: Command): void {
 export function addCare(program: Command): void {
   program
     .command('backup')
+    .summary('copy a SQLite database while the service runs')
     .description('copy a SQLite database while the service runs, and check the copy')
     .argument('<file>')
     .option('--overwrite', 'a file that is there')
@@ -47,6 +49,7 @@ export function addCare(program: Command): void {
       await backup(file, optionsOf(command));
     });
   listing(program.command('check'))
+    .summary('look whether the database keeps what it promises')
     .description('look whether the database keeps what its schema promises; 1 when it does not')
     .option('--fix', 'count again what buckets hold')
     .action(async (_options, command: Command) => {

@@ -39,6 +39,8 @@ export function addObject(program: Command): void {
       }
     });
   ofKind(object.command('assign'))
+    .helpGroup('Change:')
+    .summary('put an object into the emptiest bucket')
     .description('put an object into the emptiest bucket, as its first request would')
     .argument('<name>', 'or - for many: a name to a line of standard input')
     .option('--dry-run', 'only say what would be done')
@@ -53,6 +55,7 @@ export function addObject(program: Command): void {
       await assignObject(name, optionsOf(command));
     });
   ofKind(changing(object.command('move')))
+    .summary('move an object to another bucket')
     .description('move an object to another bucket; the running service answers it at once')
     .argument('<name>')
     .argument('<bucket>')
@@ -70,6 +73,7 @@ export function addObject(program: Command): void {
       await renameObject(name, to, optionsOf(command));
     });
   ofKind(changing(object.command('merge')))
+    .summary('make one of two objects')
     .description('make one of two objects: the second lives on, the first is no more')
     .argument('<name>')
     .argument('<into>')
@@ -102,6 +106,7 @@ export function addObject(program: Command): void {
       await showHistory(name, optionsOf(command));
     });
   ofKind(listing(object.command('explain')))
+    .summary('why an object is where it is, or would go')
     .description('why an object is where it is, or where a new one would go')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
@@ -109,6 +114,7 @@ export function addObject(program: Command): void {
       await explainObject(name, optionsOf(command));
     });
   ofKind(changing(object.command('remove')))
+    .summary('forget where an object is')
     .description('forget where an object is; asked for again, it is new')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {

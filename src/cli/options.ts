@@ -2,16 +2,15 @@
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { DEFAULT_KIND } from '../names.js';
-
-const EVERYWHERE = 'Options of every command:';
+import { EVERYWHERE } from './help.js';
 
 /** Tells each command where it works: the settings, the database, or a running service. */
 export function addPlaces(command: Command): void {
   command.enablePositionalOptions(); // so that --url before `bucket add` is not the bucket's
   for (const [flags, text] of [
     ['--config-file <file>', 'settings; default: sharder.yml, if it is there'],
-    ['--database <url>', 'sqlite:FILE or postgres://…; default: DATABASE_URL, the settings'],
-    ['--url <url>', 'of a running service, in place of the database; default: SHARDER_URL'],
+    ['--database <url>', 'sqlite:FILE, postgres://…; else DATABASE_URL or settings'],
+    ['--url <url>', 'a running service, in its place; default: SHARDER_URL'],
   ] as const) {
     const option = new Option(flags, text).helpGroup(EVERYWHERE);
     const isTaken = command.options.some(({ long }) => long === option.long);
@@ -47,16 +46,23 @@ export function optionsOf<T extends object>(command: Command): T {
   return Object.fromEntries(Object.entries(given).filter(isGiven)) as T;
 }
 
+// Where its page has groups of its own, as the overview, it is in one already.
+function grouped(command: Command, heading: string): Command {
+  return command.helpGroup() === '' ? command.helpGroup(heading) : command;
+}
+
+/** A command that changes nothing. */
 export function listing(command: Command): Command {
-  return command.option('--json', 'for programs');
+  return grouped(command, 'Look:').option('--json', 'for programs');
 }
 
 export function ofKind(command: Command): Command {
   return command.option('--kind <kind>', 'the kind it is of', DEFAULT_KIND);
 }
 
+/** A command whose change is in the history. */
 export function changing(command: Command): Command {
-  return command
+  return grouped(command, 'Change:')
     .option('--reason <text>', 'why, for the history')
     .option('--dry-run', 'only say what would be done')
     .option('--json', 'for programs');

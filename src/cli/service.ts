@@ -6,6 +6,7 @@ import { changing, optionsOf } from './options.js';
 export function addService(program: Command, version: string): void {
   program
     .command('serve')
+    .summary('answer requests')
     .description('bring the schema up to date, declare the kinds, and answer requests')
     .option('--listen <host:port>', 'default: 127.0.0.1:8888')
     .action(async (_options, command: Command) => {
@@ -23,6 +24,7 @@ export function addService(program: Command, version: string): void {
 
 export function addAdopt(program: Command): void {
   changing(program.command('adopt'))
+    .summary("take over the Python sharder's database, in place")
     .description("take over the Python sharder's database, in place: every user keeps the bucket")
     .argument('[database]', 'its URL: sqlite:FILE or postgres://…; default: the settings')
     .action(async (url: string | undefined, _options, command: Command) => {

@@ -6,6 +6,7 @@ import { connect, type Database } from '../store/database.js';
 import { adoptLegacy, surveyLegacy, type Adoption } from '../store/legacy.js';
 import { refuseForeign, schemaState } from '../store/migrate.js';
 import { actor, didOf, type ChangeOptions } from './change.js';
+import { stoppable, type StopWords } from './stop.js';
 import { table } from './table.js';
 
 // How many of the rows that are left out people are shown.
@@ -14,18 +15,27 @@ const SHOWN = 20;
 export async function adopt(url: string | undefined, options: ChangeOptions): Promise<void> {
   const { dryRun: isDry = false, json = false, reason } = options;
   const config = readConfig({ ...options, database: url ?? options.database }, process.env);
-  const database = connect(config.database, false);
-  try {
-    const adoption = (await isLegacy(database))
-      ? await adoptDatabase(database, isDry, reason)
-      : undefined;
-    process.stdout.write(
-      json ? asJson(adoption, isDry) : asText(adoption, isDry, database.location),
-    );
-  } finally {
-    await database.close();
-  }
+  await stoppable(WORDS, async (stop) => {
+    const database = connect(config.database, false);
+    stop.watch(database, 'adopting; Ctrl-C undoes all of it');
+    try {
+      const adoption = (await isLegacy(database))
+        ? await adoptDatabase(database, isDry, reason)
+        : undefined;
+      process.stdout.write(
+        json ? asJson(adoption, isDry) : asText(adoption, isDry, database.location),
+      );
+    } finally {
+      await database.close();
+    }
+  });
 }
+
+const WORDS: StopWords = {
+  before: 'nothing was changed; the same command does it',
+  unsure: 'it may have been adopted, or not; the same command does it, or says that it was',
+  done: 'but it was adopted',
+};
 
 // False where it was adopted before, or has been ours from the start.
 async function isLegacy(database: Database): Promise<boolean> {

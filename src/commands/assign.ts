@@ -10,9 +10,14 @@ import { printPages } from './lists.js';
 import type { ObjectOptions } from './object.js';
 import { withDatabase } from './open.js';
 import { remoteOf } from './service.js';
+import { stoppable, type StopWords } from './stop.js';
 import { printable } from './table.js';
 
 const PAGE_SIZE = 1_000;
+
+const WORDS: StopWords = {
+  before: 'what was assigned so far stays so; the same command goes on',
+};
 
 export async function assignObjects(options: ObjectOptions): Promise<void> {
   const { kind, dryRun, json = false } = options;
@@ -29,12 +34,18 @@ export async function assignObjects(options: ObjectOptions): Promise<void> {
     ]);
   if (remote) {
     const upload = { type: 'application/x-ndjson', content: names };
-    await show((await remote.stream(STREAMS.assign, { kind }, upload)).setEncoding('utf8'));
+    await stoppable(WORDS, async () =>
+      show((await remote.stream(STREAMS.assign, { kind }, upload)).setEncoding('utf8')),
+    );
   } else {
-    await withDatabase(options, async (database) => {
-      const sharder = await Sharder.start(database);
-      await show(assignLines((...object) => sharder.assign(...object), kind, names));
-    });
+    await withDatabase(
+      options,
+      async (database) => {
+        const sharder = await Sharder.start(database);
+        await show(assignLines((...object) => sharder.assign(...object), kind, names));
+      },
+      { words: WORDS },
+    );
   }
   if (wrong.length === 0) return;
   for (const { name, line, error } of wrong.slice(0, PAGE_SIZE)) {

@@ -1,5 +1,6 @@
 // sharder backup: a copy of a SQLite database while the service runs, checked before it has its name.
 
+import { rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
 import { readConfig, type Flags } from '../config.js';
@@ -7,10 +8,13 @@ import { SharderError } from '../errors.js';
 import { connect, withoutPassword } from '../store/database.js';
 import { isStandard } from '../transfer/format.js';
 import { writeWhole } from './draft.js';
+import { stoppable, type StopWords } from './stop.js';
 
 export interface BackupOptions extends Flags {
   readonly overwrite?: boolean;
 }
+
+const WORDS: StopWords = { before: 'nothing was backed up; the same command does it' };
 
 /** Of any version's database: a backup is made before `sharder migrate`, too. */
 export async function backup(
@@ -24,10 +28,17 @@ export async function backup(
   try {
     // In one read, so that writers are not held up, and a busy service does not make it begin again,
     // as it would a copy in steps (sqlite3_backup) whenever another process has written.
-    await writeWhole(file, overwrite, async (draft) => {
-      await database.read((knex) => knex.raw('vacuum into ?', [draft]));
-      checkCopy(draft);
-    });
+    await stoppable(WORDS, (stop) =>
+      writeWhole(file, overwrite, async (draft) => {
+        stop.pause(`copying; Ctrl-C stops it, and leaves ${draft}, which the next one removes`);
+        await database.read((knex) => knex.raw('vacuum into ?', [draft]));
+        checkCopy(draft);
+        stop.cleanUp(() => {
+          rmSync(draft, { force: true });
+        });
+        stop.resume();
+      }),
+    );
   } finally {
     await database.close();
   }

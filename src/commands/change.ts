@@ -3,8 +3,10 @@
 
 import { userInfo } from 'node:os';
 import type { Flags } from '../config.js';
+import { DEFAULT_KIND } from '../names.js';
 import type { InputOf, Operation, OutputOf } from '../operations/operation.js';
 import { withService } from './service.js';
+import type { StopWords } from './stop.js';
 import { printable } from './table.js';
 
 export interface ChangeOptions extends Flags {
@@ -33,10 +35,31 @@ export async function change<P extends Operation>(
   text: (done: OutputOf<P>, did: Did) => string,
 ): Promise<void> {
   const { reason, dryRun: dry_run = false, json = false } = options;
-  const done = await withService(options, (perform) =>
-    perform(operation, { ...input, reason, dry_run } as unknown as InputOf<P>),
+  const done = await withService(
+    options,
+    (perform) => perform(operation, { ...input, reason, dry_run } as unknown as InputOf<P>),
+    wordsOf(input, dry_run),
   );
   print(done, text(done, didOf(dry_run)), json);
+}
+
+function wordsOf(input: { name?: string; kind?: string }, isDry: boolean): StopWords {
+  const before = 'nothing was changed; the same command does it';
+  if (isDry) return { before };
+  const { name, kind = DEFAULT_KIND } = input;
+  const of = kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
+  const look =
+    name === undefined ? `sharder bucket list${of}` : `sharder object history ${typed(name)}${of}`;
+  return {
+    before,
+    unsure: `it may have been done, or not: \`${look}\` tells`,
+    done: `but it was done: \`${look}\` tells`,
+  };
+}
+
+// As it can be typed.
+function typed(name: string): string {
+  return /^[\w.@+][\w.@+-]*$/.test(name) ? name : `-- '${name.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** Prints what was done, or would be. */

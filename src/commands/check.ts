@@ -4,12 +4,19 @@ import { text } from 'node:stream/consumers';
 import { SharderError } from '../errors.js';
 import type { Flags } from '../config.js';
 import { STREAMS } from '../operations/streams.js';
+import { listBuckets } from '../store/buckets.js';
 import { checkDatabase, fixMembers, type Findings } from '../store/check.js';
+import type { Database } from '../store/database.js';
 import { actor } from './change.js';
 import { withDatabase } from './open.js';
+import { Progress } from './progress.js';
 import type { Remote } from './remote.js';
 import { remoteOf } from './service.js';
+import { stoppable, type StopWords } from './stop.js';
 import { printable, table } from './table.js';
+
+// So many objects take about as long as a person notices.
+const MANY = 200_000;
 
 export interface CheckOptions extends Flags {
   readonly fix?: boolean;
@@ -35,28 +42,54 @@ export async function check({ fix = false, json = false, ...flags }: CheckOption
   }
 }
 
-function checkHere(flags: Flags, fix: boolean): Promise<{ checked: Checked; location: string }> {
+const WORDS: StopWords = {
+  before: 'nothing was changed, and not all was checked',
+  done: 'what was set right so far stays so; the same command goes on',
+};
+
+async function checkHere(
+  flags: Flags,
+  fix: boolean,
+): Promise<{ checked: Checked; location: string }> {
+  const progress = new Progress('objects checked');
+  const checkAll = (database: Database): Promise<Findings> =>
+    checkDatabase(database, (count) => {
+      progress.at(count);
+    });
   return withDatabase(
     flags,
-    async (database) => {
+    async (database, _config, stop) => {
       const { location } = database;
-      const before = await checkDatabase(database);
+      const buckets = await database.read((knex) => listBuckets(knex));
+      const objects = buckets.reduce((sum, { members }) => sum + members, 0);
+      progress.outOf(objects);
+      // Most statements read a whole table.
+      if (database.engineName === 'sqlite') {
+        stop.pause(objects > MANY ? 'reading all tables; Ctrl-C changes nothing' : undefined);
+      }
+      const before = await checkAll(database);
       const mendable = before.faults.filter(({ rule }) => rule === 'members').length;
       if (!fix || mendable === 0) return { checked: { ...before, fixed: 0 }, location };
       await fixMembers(database, { actor: actor() });
-      const after = await checkDatabase(database);
+      const after = await checkAll(database);
       const left = after.faults.filter(({ rule }) => rule === 'members').length;
       return { checked: { ...after, fixed: mendable - left }, location };
     },
-    { isBulk: true },
-  );
+    { isBulk: true, words: WORDS },
+  ).finally(() => {
+    progress.end();
+  });
 }
 
 async function checkThere(
   remote: Remote,
   fix: boolean,
 ): Promise<{ checked: Checked; location: string }> {
-  const answer = await remote.stream(fix ? STREAMS.fix : STREAMS.check, {});
+  const words = fix ? { ...WORDS, unsure: 'it may go on there; the same command tells' } : WORDS;
+  const answer = await stoppable(words, async (stop) => {
+    stop.unsure();
+    return remote.stream(fix ? STREAMS.fix : STREAMS.check, {});
+  });
   return { checked: JSON.parse(await text(answer)) as Checked, location: remote.location };
 }
 

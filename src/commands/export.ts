@@ -1,11 +1,12 @@
 // sharder export: all objects as CSV or NDJSON, as they are at one moment.
 
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, fstatSync, rmSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import type { Flags } from '../config.js';
 import { SharderError } from '../errors.js';
+import { listKinds } from '../operations/kinds.js';
 import { STREAMS } from '../operations/streams.js';
 import { listBuckets } from '../store/buckets.js';
 import type { Reader } from '../store/database.js';
@@ -17,8 +18,10 @@ import { writeNdjson } from '../transfer/ndjson.js';
 import { PAGE_SIZE } from '../transfer/page.js';
 import { writeWhole } from './draft.js';
 import { withDatabase } from './open.js';
-import { remoteOf } from './service.js';
 import { Progress } from './progress.js';
+import type { Remote } from './remote.js';
+import { remoteOf } from './service.js';
+import { READING, stoppable, type Stop, type StopWords } from './stop.js';
 
 export interface ExportOptions extends Flags {
   readonly kind?: string;
@@ -34,31 +37,68 @@ export async function exportObjects(
   if (format === 'sqlite') {
     throw new SharderError('settings', 'a SQLite database is made by `sharder backup FILE`');
   }
-  const progress = new Progress('exported', { isQuiet: isStandard(file) && process.stdout.isTTY });
-  const write = async (text: Readable): Promise<void> => {
+  const progress = new Progress('objects exported', { isQuiet: isStandard(file) && !isFile(1) });
+  const write = async (text: Readable, stop: Stop): Promise<void> => {
     if (isStandard(file)) {
       await pipeline(text, process.stdout, { end: false });
       return;
     }
     await writeWhole(file, overwrite, (draft) => {
+      stop.cleanUp(() => {
+        rmSync(draft, { force: true });
+      });
       const sink = createWriteStream(draft);
       return isGzip ? pipeline(text, createGzip(), sink) : pipeline(text, sink);
     });
   };
+  const words = isStandard(file) ? READING : WORDS;
   const remote = remoteOf(flags);
   const done = remote
-    ? remote.stream(STREAMS.export, { format, kind }).then(write)
+    ? stoppable(words, async (stop) => {
+        if (!progress.isQuiet) await measureThere(remote, kind, progress);
+        const text = await remote.stream(STREAMS.export, { format, kind });
+        await write(Readable.from(countedLines(text, progress)), stop);
+      })
     : withDatabase(
         flags,
-        (database) =>
+        (database, _config, stop) =>
           database.snapshot((reader) =>
-            write(Readable.from(textOf(reader, format, kind, progress))),
+            write(Readable.from(textOf(reader, format, kind, progress)), stop),
           ),
-        { isBulk: true },
+        { isBulk: true, words },
       );
   await done.finally(() => {
     progress.end();
   });
+}
+
+const WORDS: StopWords = { before: 'nothing was exported; the same command does it' };
+
+// Through a pipe it may come to the terminal after all: `| less`.
+function isFile(fd: number): boolean {
+  return fstatSync(fd).isFile();
+}
+
+async function measureThere(
+  remote: Remote,
+  kind: string | undefined,
+  progress: Progress,
+): Promise<void> {
+  const { items } = await remote.perform(listKinds, {});
+  const those = items.filter(({ name }) => kind === undefined || name === kind);
+  progress.outOf(those.reduce((sum, { objects }) => sum + objects, 0));
+}
+
+async function* countedLines(
+  chunks: AsyncIterable<Buffer>,
+  progress: Progress,
+): AsyncGenerator<Buffer> {
+  let lines = 0;
+  for await (const chunk of chunks) {
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
+    progress.at(lines);
+    yield chunk;
+  }
 }
 
 async function* textOf(
@@ -68,13 +108,14 @@ async function* textOf(
   progress: Progress,
 ): AsyncGenerator<string> {
   if (kind !== undefined) await reader.read((knex) => checkKind(knex, kind));
+  const buckets = await reader.read((knex) => listBuckets(knex, kind));
+  progress.outOf(buckets.reduce((sum, { members }) => sum + members, 0));
   const pages = counted(listObjects(reader, { kind }, PAGE_SIZE), progress);
   if (format === 'csv') {
     yield* writeCsv(pages);
     return;
   }
   const kinds = await reader.read((knex) => listKindSettings(knex, kind));
-  const buckets = await reader.read((knex) => listBuckets(knex, kind));
   yield* writeNdjson(kinds, buckets, pages);
 }
 
@@ -84,7 +125,7 @@ async function* counted(
 ): AsyncGenerator<Assignment[]> {
   let rows = 0;
   for await (const page of pages) {
-    progress.rows((rows += page.length));
+    progress.at((rows += page.length));
     yield page;
   }
 }

@@ -12,6 +12,7 @@ import { withDatabase } from './open.js';
 import { Progress } from './progress.js';
 import { Failure, type Remote } from './remote.js';
 import { remoteOf } from './service.js';
+import { READING, stoppable, type StopWords } from './stop.js';
 
 // How many wrong lines people are shown.
 const SHOWN = 20;
@@ -40,11 +41,19 @@ export interface ImportDone extends Done {
   readonly buckets: readonly { readonly kind: string; readonly name: string }[];
 }
 
+const WORDS: StopWords = {
+  before: 'nothing was imported; the same command does it',
+  unsure: 'it may all be imported, or nothing; the same command does what is left',
+  done: 'but it was all imported',
+};
+
 export async function importObjects(file: string, options: ImportOptions): Promise<void> {
-  const progress = new Progress('read');
+  // What somebody types is not written over.
+  const isQuiet = isStandard(file) && process.stdin.isTTY;
   const remote = remoteOf(options);
+  const progress = new Progress(remote ? 'bytes sent' : 'rows read', { isQuiet });
   const importing = remote
-    ? importThere(remote, file, options)
+    ? importThere(remote, file, options, progress)
     : importHere(file, options, progress);
   const done = await importing.finally(() => {
     progress.end();
@@ -62,10 +71,13 @@ async function importHere(
   progress: Progress,
 ): Promise<ImportDone> {
   const { kind, dryRun: isDry = false, skipErrors = false } = options;
+  const onFile = (size: number, bytesRead: () => number): void => {
+    progress.outOf(size, bytesRead);
+  };
   const imported = await withDatabase(
     options,
-    (database) =>
-      importPages(database, readPages(file, options), {
+    (database, _config, stop) =>
+      importPages(database, readPages(file, { ...options, onFile }), {
         kind,
         file,
         createBuckets: options.createBuckets ?? false,
@@ -74,13 +86,17 @@ async function importHere(
         dryRun: isDry,
         by: { actor: actor(), reason: options.reason },
         onRows: (count) => {
-          progress.rows(count);
+          progress.at(count);
+        },
+        onRead: () => {
+          if (database.engineName === 'sqlite') stop.pause();
+          progress.say('comparing; Ctrl-C changes nothing');
         },
         onWrite: () => {
-          progress.say('all lines are read and checked, writing');
+          progress.say('writing; Ctrl-C undoes all of it');
         },
       }),
-    { isBulk: true },
+    { isBulk: true, words: isDry ? READING : WORDS },
   );
   const { added, moved, wrong, kinds, buckets, notes, ...rest } = imported;
   const isRefused = wrong > 0 && !skipErrors;
@@ -104,11 +120,17 @@ async function importThere(
   remote: Remote,
   file: string,
   { kind, format, createBuckets, move, skipErrors, dryRun, reason, table }: ImportOptions,
+  progress: Progress,
 ): Promise<ImportDone> {
   if (table !== undefined) {
     throw new SharderError('settings', '--table: a service cannot read it; use --database');
   }
   const source = readRaw(file, format);
+  const { content } = source;
+  if (source.size !== undefined) progress.outOf(source.size, () => content.bytesRead);
+  progress.follow(() =>
+    content.readableEnded ? 'all is sent: the service checks and writes it' : content.bytesRead,
+  );
   const input = {
     kind,
     create_buckets: createBuckets,
@@ -120,11 +142,17 @@ async function importThere(
   const upload = {
     type: source.format === 'csv' ? 'text/csv' : 'application/x-ndjson',
     encoding: source.isGzip ? ('gzip' as const) : undefined,
-    content: source.content,
+    content,
   };
   try {
-    const answer = await remote.stream(STREAMS.import, input, upload);
-    return { ...(JSON.parse(await text(answer)) as ImportDone), file };
+    return await stoppable(dryRun ? READING : WORDS, async (stop) => {
+      // The service drops what breaks off.
+      content.once('end', () => {
+        stop.unsure();
+      });
+      const answer = await remote.stream(STREAMS.import, input, upload);
+      return { ...(JSON.parse(await text(answer)) as ImportDone), file };
+    });
   } catch (error) {
     const told = error instanceof Failure ? (error.body as Partial<ImportDone>) : {};
     if (told.problems) return { ...(told as ImportDone), file };

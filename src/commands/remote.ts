@@ -33,6 +33,8 @@ export interface Upload {
 type Fields = Readonly<Record<string, unknown>>;
 
 export class Remote {
+  /** Told when a question may have arrived there, and before its answer has come. */
+  onAsked: () => void = () => undefined;
   readonly #url: URL;
   readonly #token: string;
 
@@ -102,6 +104,11 @@ export class Remote {
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
       request.once('response', resolve);
       request.once('error', reject);
+    });
+    request.once('socket', (socket) => {
+      // Where nobody listens, nothing was asked.
+      if (socket.connecting) socket.once('connect', this.onAsked);
+      else this.onAsked();
     });
     request.once('timeout', () => request.destroy(new Error('it says nothing')));
     try {

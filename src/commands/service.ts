@@ -1,37 +1,59 @@
 // What a command talks to: the database of the settings, or with --url a running service. Both do the
 // same operations, so that a command prints the same.
 
-import { readClientConfig, type Flags } from '../config.js';
+import { readClientConfig, type Config, type Flags } from '../config.js';
 import { perform } from '../operations/perform.js';
 import type { InputOf, Operation, OutputOf } from '../operations/operation.js';
 import { Sharder } from '../sharder.js';
+import type { Database } from '../store/database.js';
 import { actor } from './change.js';
 import { withDatabase } from './open.js';
 import { Remote } from './remote.js';
+import { READING, stoppable, type Stop, type StopWords } from './stop.js';
 
 export type Perform = <P extends Operation>(
   operation: P,
   input: InputOf<P>,
 ) => Promise<OutputOf<P>>;
 
-/** Calls `work` with what does operations. */
+/** Calls `work` with what does operations; `words` are said if a signal ends it. */
 export async function withService<T>(
   flags: Flags,
   work: (perform: Perform) => Promise<T>,
+  words: StopWords = READING,
 ): Promise<T> {
   const remote = remoteOf(flags);
-  if (remote) return work((operation, input) => remote.perform(operation, input));
-  return withDatabase(flags, (database, { kinds: declared }) => {
+  if (remote) {
+    return stoppable(words, (stop) => {
+      remote.onAsked = () => {
+        stop.unsure();
+      };
+      return work(async (operation, input) => {
+        const done = await remote.perform(operation, input);
+        stop.done();
+        return done;
+      });
+    });
+  }
+  const inDatabase = (database: Database, { kinds: declared }: Config, stop: Stop): Promise<T> => {
     let sharder: Promise<Sharder> | undefined;
     const context = {
       database,
       declared,
       actor: actor(),
-      assign: async (kind: string, name: string) =>
-        (await (sharder ??= Sharder.start(database))).assign(kind, name),
+      assign: async (kind: string, name: string) => {
+        sharder ??= Sharder.start(database);
+        const assigning = (await sharder).assign(kind, name);
+        // SQLite has done it when a signal is seen again, or not at all.
+        if (database.engineName === 'postgres') stop.unsure();
+        const answer = await assigning;
+        stop.done();
+        return answer;
+      },
     };
     return work((operation, input) => perform(operation, input, context));
-  });
+  };
+  return withDatabase(flags, inDatabase, { words });
 }
 
 /** The service of --url or SHARDER_URL; undefined where neither is given. */

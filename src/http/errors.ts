@@ -31,6 +31,7 @@ export const STATUS: Readonly<Record<ErrorCode, Status>> = {
   no_url: { status: 404 },
   wrong_method: { status: 405 },
   exists: { status: 409 },
+  collision: { status: 409 },
   not_empty: { status: 409 },
   closed: { status: 409 },
   changed: { status: 412 },

@@ -16,6 +16,7 @@ import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import { createLogNames, type LogNames } from '../log-names.js';
 import { DEFAULT_KIND } from '../names.js';
+import { tryNormalize } from '../normalize.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
@@ -53,9 +54,9 @@ const KEEP_ALIVE_MS = 75_000;
 export function createServer(sharder: Sharder, options: ServerOptions = {}): Server {
   const log = options.log ?? pino({ level: 'silent' });
   const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
-  const replies = new Replies(cookies);
+  const replies = new Replies(cookies, (kind) => sharder.settings(kind).cookie);
   const requests = new RequestCounts();
-  const names = options.logNames ?? createLogNames('none');
+  const names = ofStored(options.logNames ?? createLogNames('none'), sharder);
   const reporter = new Reporter(log, names, requests);
   const userHeader = options.userHeader ?? 'REMOTE_USER';
   const identify = createIdentify({
@@ -115,7 +116,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         res.writeHead(200, EMPTY.concat(replies.shardHeaders(answer, user, isHttps(req))));
         res.end();
       } else if (wantsJson(req)) {
-        const body = toJson(answer, user);
+        const body = toJson(answer, sharder.normalize(this.kind, user));
         const headers = replies.shardHeaders(answer, user, isHttps(req));
         res.writeHead(200, contentHeaders(JSON_TYPE, body).concat(headers));
         res.end(body);
@@ -158,10 +159,21 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   return server;
 }
 
-function toJson({ bucket, reason, isStale }: Answer, user: string): string {
+// A hash is of the name as it is stored, however the client wrote it.
+function ofStored(names: LogNames, sharder: Sharder): LogNames {
+  return {
+    arePlain: names.arePlain,
+    of: (kind, name) => {
+      const normal = tryNormalize(name, sharder.settings(kind).normalize);
+      return names.of(kind, names.arePlain || typeof normal !== 'string' ? name : normal);
+    },
+  };
+}
+
+function toJson({ bucket, reason, isStale }: Answer, object: string): string {
   const { kind, name, url } = bucket;
   const stale = isStale ? { stale: true } : {};
-  return `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
+  return `${JSON.stringify({ kind, name: object, bucket: name, url, reason, ...stale })}\n`;
 }
 
 const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];

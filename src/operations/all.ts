@@ -8,7 +8,10 @@ import type { Operation } from './operation.js';
 
 export const OPERATIONS: readonly Operation[] = [
   kinds.listKinds,
+  kinds.createKind,
   kinds.showKind,
+  kinds.setKind,
+  kinds.removeKind,
   buckets.listBuckets,
   buckets.showBucket,
   buckets.addBucket,

@@ -283,7 +283,7 @@ export const explainObject = reading({
   example: { kind: 'hub', name: 'nobody' },
   read: async ({ database, cached }, { kind, name }) => {
     const { change, scores, ...rest } = await explained.explainObject(database, kind, name);
-    const cache = agreement(cached?.(kind, name), rest.object?.bucket);
+    const cache = agreement(cached?.(kind, rest.object?.name ?? name), rest.object?.bucket);
     return { ...rest, change: change && { ...change }, cache, scores: [...scores] };
   },
 });

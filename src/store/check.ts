@@ -29,8 +29,11 @@ export interface Findings {
   readonly objects: number;
 }
 
-/** Checks everything. Needs a database that was opened for bulk. */
-export async function checkDatabase(database: Database): Promise<Findings> {
+/** Checks everything. Needs a database that was opened for bulk. `onRows` is told how many objects were read. */
+export async function checkDatabase(
+  database: Database,
+  onRows: (count: number) => void = () => undefined,
+): Promise<Findings> {
   const { engineName } = database;
   const faults = [
     ...(engineName === 'sqlite' ? await database.read(checkFile) : []),
@@ -41,7 +44,7 @@ export async function checkDatabase(database: Database): Promise<Findings> {
     ...(await withoutIndexes(database, checkOnce)),
     ...(await withoutIndexes(database, checkMembers)),
   ];
-  const rows = await checkRows(database);
+  const rows = await checkRows(database, onRows);
   const [kinds, buckets] = await Promise.all(
     ['kind', 'bucket'].map((table) =>
       database.read(async (knex) => Number((await knex(table).count({ n: '*' }))[0]?.n)),

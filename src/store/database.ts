@@ -17,6 +17,9 @@ import { explainSqliteError, isBusy } from './sqlite-errors.js';
 /** Runs statements that read; `readPage` one that reads a page in the order of an index. */
 export type Reader = Pick<Database, 'read' | 'readPage'>;
 
+/** How far a transaction is. What has `failed` was not written, unless its commit was on its way. */
+export type WritePhase = 'writing' | 'committing' | 'written' | 'failed';
+
 /** An open database. Close it when done. */
 export class Database {
   readonly engineName: EngineName;
@@ -26,6 +29,8 @@ export class Database {
   readonly knex: Knex;
   /** The migrations that opening it has applied. */
   applied: readonly string[] = [];
+  /** Told of every phase of `write`, before it begins. */
+  onWrite: (phase: WritePhase) => void = ignore;
   #engine: Engine | undefined;
   #closed: Promise<void> | undefined;
 
@@ -78,9 +83,25 @@ export class Database {
    * it must do nothing but write to `trx`. Its first statement takes the kind's lock.
    */
   async write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
-    const result = await this.#run(() => this.knex.transaction(work));
+    const result = await this.#run(() => this.#write(work));
     this.#engine?.lookAgain();
     return result;
+  }
+
+  async #write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+    this.onWrite('writing');
+    try {
+      const result = await this.knex.transaction(async (trx) => {
+        const written = await work(trx);
+        this.onWrite('committing');
+        return written;
+      });
+      this.onWrite('written');
+      return result;
+    } catch (error) {
+      this.onWrite('failed');
+      throw error;
+    }
   }
 
   /** Runs `work` as `write` does, and rolls it back: what it resolves with is what would have been. */
@@ -154,6 +175,13 @@ export class Database {
   }
 }
 
+export interface OpenOptions {
+  readonly migrate?: boolean;
+  readonly isBulk?: boolean;
+  /** Told before anything is asked of it. */
+  readonly onOpen?: (database: Database) => void;
+}
+
 /**
  * Opens the database that `url` names: `sqlite:FILE` (made when it is not there) or
  * `postgres://user:password@host:port/database`. Brings its schema up to date, unless `migrate` is
@@ -163,10 +191,11 @@ export class Database {
  */
 export async function openDatabase(
   url: string,
-  { migrate = true, isBulk = false }: { migrate?: boolean; isBulk?: boolean } = {},
+  { migrate = true, isBulk = false, onOpen = ignore }: OpenOptions = {},
 ): Promise<Database> {
   const database = connect(url, migrate, { isBulk });
   try {
+    onOpen(database);
     if (migrate) await database.migrate();
     else await database.checkSchema();
     await database.useWal();
@@ -181,7 +210,7 @@ export async function openDatabase(
 const SILENT = { warn: ignore, error: ignore, debug: ignore, deprecate: ignore };
 
 function ignore(): void {
-  // said elsewhere
+  // nobody listens
 }
 
 /**

@@ -3,9 +3,10 @@
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { checkObjectName } from '../names.js';
+import { tryNormalize } from '../normalize.js';
 import type { Database } from './database.js';
-import { checkKind } from './kinds.js';
-import { toIso, type ObjectRow } from './objects.js';
+import { checkKind, getKind } from './kinds.js';
+import { findRow, toIso } from './objects.js';
 import { readHorizon } from './prune.js';
 
 /** A line of the history. */
@@ -74,9 +75,13 @@ export async function objectHistory(
 ): Promise<History> {
   checkObjectName(name);
   return database.read(async (knex) => {
-    await checkKind(knex, kind);
-    const lines = await linesOf(knex, kind, name);
-    const row = await knex('shard').where({ kind, name }).first<ObjectRow | undefined>();
+    const kindRow = await getKind(knex, kind);
+    const row = await findRow(knex, kindRow, name);
+    const normal = tryNormalize(name, kindRow.settings.normalize);
+    const called = row?.name ?? (typeof normal === 'string' ? normal : name);
+    let lines = await linesOf(knex, kind, called);
+    // Of one that is no more the name may be older than the setting.
+    if (!row && lines.length === 0) lines = await linesOf(knex, kind, name);
     const first = lines.find(({ assigned_at }) => assigned_at !== null);
     const at = first?.assigned_at ?? row?.assigned_at;
     const bucket = first?.from_bucket ?? row?.bucket;

@@ -221,7 +221,10 @@ export async function checkMembers(trx: Knex.Transaction, hint: string): Promise
   );
 }
 
-export async function checkRows(database: Database): Promise<{ count: number; faults: Fault[] }> {
+export async function checkRows(
+  database: Database,
+  onRows: (count: number) => void,
+): Promise<{ count: number; faults: Fault[] }> {
   interface Row {
     readonly id: number | string;
     readonly kind: string;
@@ -232,6 +235,7 @@ export async function checkRows(database: Database): Promise<{ count: number; fa
   const faults: Fault[] = [];
   let count = 0;
   let left = 0;
+  onRows(count);
   for (let last: Row | undefined; ;) {
     const rows = await database.readPage((knex) => {
       const page = knex('shard').orderBy('id').limit(PAGE_SIZE);
@@ -261,7 +265,7 @@ export async function checkRows(database: Database): Promise<{ count: number; fa
         else left++;
       }
     }
-    count += rows.length;
+    onRows((count += rows.length));
     last = rows.at(-1);
     if (rows.length < PAGE_SIZE) break;
   }

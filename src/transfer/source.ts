@@ -1,6 +1,6 @@
 // A file or standard input as pages of lines, in whichever format.
 
-import { createReadStream } from 'node:fs';
+import { createReadStream, statSync } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { SharderError } from '../errors.js';
@@ -14,6 +14,8 @@ export interface SourceOptions {
   readonly format?: Format | undefined;
   /** Of a SQLite database: the table to read. */
   readonly table?: string | undefined;
+  /** Told of a file's size in bytes, and how many of them were read at any time. */
+  readonly onFile?: (size: number, bytesRead: () => number) => void;
 }
 
 /**
@@ -32,7 +34,7 @@ export async function* readPages(file: string, options: SourceOptions): Pages {
   }
   try {
     if (options.table !== undefined) yield* readTable(file, options.table);
-    else yield* (format === 'csv' ? readCsv : readNdjson)(open(file, isGzip));
+    else yield* (format === 'csv' ? readCsv : readNdjson)(open(file, isGzip, options));
   } catch (error) {
     throw explainSource(error, isStandard(file) ? 'standard input' : file);
   }
@@ -42,7 +44,13 @@ export async function* readPages(file: string, options: SourceOptions): Pages {
 export function readRaw(
   file: string,
   given: Format | undefined,
-): { content: Readable; format: 'csv' | 'ndjson'; isGzip: boolean } {
+): {
+  content: Readable & { readonly bytesRead: number };
+  /** Undefined where nobody knows. */
+  size: number | undefined;
+  format: 'csv' | 'ndjson';
+  isGzip: boolean;
+} {
   const { format, isGzip } = formatOf(file, given);
   if (format === 'sqlite') {
     throw new SharderError(
@@ -51,13 +59,21 @@ export function readRaw(
     );
   }
   const content = isStandard(file) ? process.stdin : createReadStream(file);
-  return { content, format, isGzip };
+  return { content, size: isStandard(file) ? undefined : sizeOf(file), format, isGzip };
 }
 
-function open(file: string, isGzip: boolean): Readable {
+// Undefined where it is not there, or no plain file: a pipe has none.
+function sizeOf(file: string): number | undefined {
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found?.isFile() ? found.size : undefined;
+}
+
+function open(file: string, isGzip: boolean, { onFile }: SourceOptions): Readable {
   // Else the process would wait for the end of what nobody reads any more.
   if (isStandard(file)) return process.stdin.pipe(new PassThrough());
   const stream = createReadStream(file);
+  const size = sizeOf(file);
+  if (size !== undefined) onFile?.(size, () => stream.bytesRead);
   if (!isGzip) return stream;
   const gunzip = createGunzip();
   stream.on('error', (error) => gunzip.destroy(error));

@@ -60,7 +60,11 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
       const input = inputOf(operation, req);
       res.locals.who = whoOf(input);
       const answer: unknown = await perform(operation, input, context, conditionsOf(req));
-      if (!isReading(operation)) {
+      const { changed, dry_run: isDry = false } = answer as {
+        changed?: boolean;
+        dry_run?: boolean;
+      };
+      if (changed && !isDry) {
         options.onChange({ requestId, actor, action: operation.name, input });
       }
       const version = (answer as { version?: unknown }).version;

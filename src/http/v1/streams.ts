@@ -79,7 +79,7 @@ export function addStreams(
     await feed(child, bodyOf(req));
     const { code, out, err } = await outcome;
     if (parse(out) === undefined) throw explain(code, err);
-    if (code === 0) tell(res, 'import', { ...input });
+    if (code === 0 && !input.dry_run) tell(res, 'import', { ...input });
     res
       .status(code === 0 ? 200 : 422)
       .type('json')

@@ -1,0 +1,126 @@
+// What a command says when Ctrl-C, or SIGTERM, ends it: what was done, and how to go on.
+
+import { writeSync } from 'node:fs';
+import type { Database } from '../store/database.js';
+import { isOnTerminal } from './progress.js';
+import { printable } from './table.js';
+
+/** What is said, in one line each. */
+export interface StopWords {
+  /** While it is sure that nothing was changed. */
+  readonly before: string;
+  /** While nobody here can know; default: as `before`, for what changes nothing. */
+  readonly unsure?: string;
+  /** Once it was done, or a part of it. */
+  readonly done?: string;
+}
+
+/** For what only reads. */
+export const READING: StopWords = {
+  before: 'nothing was changed, and what was printed is not all',
+};
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+/** Calls `work`, and says these words if a signal ends the process meanwhile. */
+export async function stoppable<T>(words: StopWords, work: (stop: Stop) => Promise<T>): Promise<T> {
+  const stop = new Stop(words);
+  try {
+    return await work(stop);
+  } finally {
+    stop.end();
+  }
+}
+
+export class Stop {
+  readonly #words: StopWords;
+  #say: string;
+  #cleanUp: (() => void) | undefined;
+  #isHinted = false;
+  #pauses = 1;
+  #isDone = false;
+
+  /** Use `stoppable`. */
+  constructor(words: StopWords) {
+    this.#words = words;
+    this.#say = words.before;
+    this.resume();
+  }
+
+  /** From now on nobody here can know whether it was done. */
+  unsure(): void {
+    if (!this.#isDone) this.#say = this.#words.unsure ?? this.#words.before;
+  }
+
+  /** It was done, or a part of it. */
+  done(): void {
+    this.#isDone = true;
+    this.#say = this.#words.done ?? this.#words.before;
+  }
+
+  /** It is sure that it was not done. */
+  undone(): void {
+    if (!this.#isDone) this.#say = this.#words.before;
+  }
+
+  /** What else is to be done before the process ends, at once. */
+  cleanUp(work: () => void): void {
+    this.#cleanUp = work;
+  }
+
+  /**
+   * While JavaScript waits for a long statement of SQLite it sees no signal, and afterwards all may be
+   * written. So until `resume`, one for each `pause`, a signal ends the process by itself, at once and
+   * without a word; a terminal is shown `hint` meanwhile.
+   */
+  pause(hint?: string): void {
+    this.#pauses++;
+    for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
+    if (hint === undefined || !isOnTerminal()) return;
+    this.#isHinted = true;
+    process.stderr.write(`\r${hint.slice(0, process.stderr.columns - 1)}\u001b[K`);
+  }
+
+  resume(): void {
+    this.#pauses--;
+    if (this.#pauses > 0) return;
+    this.#takeHint();
+    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
+  }
+
+  end(): void {
+    this.pause();
+    this.#takeHint();
+  }
+
+  /** Follows what is written to the database; `hint` as in `pause`. */
+  watch(database: Database, hint?: string): void {
+    const isSqlite = database.engineName === 'sqlite';
+    database.onWrite = (phase) => {
+      if (phase === 'writing' && isSqlite) this.pause(hint);
+      if (phase === 'committing') this.unsure();
+      if (phase === 'written') this.done();
+      if (phase === 'failed') this.undone();
+      if ((phase === 'written' || phase === 'failed') && isSqlite) this.resume();
+    };
+  }
+
+  #takeHint(): void {
+    if (this.#isHinted) process.stderr.write('\r\u001b[K');
+    this.#isHinted = false;
+  }
+
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    this.pause();
+    this.#cleanUp?.();
+    // Over what the terminal shows of a progress, and of Ctrl-C.
+    const begin = isOnTerminal() ? '\r\u001b[K' : '';
+    try {
+      writeSync(2, `${begin}stopped: ${printable(this.#say)}\n`);
+    } catch {
+      // nobody reads it
+    }
+    // So that a shell sees what ended it. Nobody else handles it now.
+    process.kill(process.pid, signal);
+  };
+}
