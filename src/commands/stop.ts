@@ -1,6 +1,7 @@
 // What a command says when Ctrl-C, or SIGTERM, ends it: what was done, and how to go on.
 
 import { writeSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
 import { isOnTerminal } from './progress.js';
 import { printable } from './table.js';
@@ -73,9 +74,13 @@ export class Stop {
    * written. So until `resume`, one for each `pause`, a signal ends the process by itself, at once and
    * without a word; a terminal is shown `hint` meanwhile.
    */
-  pause(hint?: string): void {
+  async pause(hint?: string): Promise<void> {
+    // A signal that has come is lost with its handler, unless it is seen before: in the event loop's next
+    // turn, for in this one it may have looked already.
+    await turn();
+    await turn();
     this.#pauses++;
-    for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
+    this.#ignore();
     if (hint === undefined || !isOnTerminal()) return;
     this.#isHinted = true;
     process.stderr.write(`\r${hint.slice(0, process.stderr.columns - 1)}\u001b[K`);
@@ -89,19 +94,24 @@ export class Stop {
   }
 
   end(): void {
-    this.pause();
+    this.#ignore();
     this.#takeHint();
   }
 
-  /** Follows what is written to the database; `hint` as in `pause`. */
+  #ignore(): void {
+    for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
+  }
+
+  /** Follows what is written to the database; `hint` as in `pause`, where that takes long. */
   watch(database: Database, hint?: string): void {
-    const isSqlite = database.engineName === 'sqlite';
-    database.onWrite = (phase) => {
-      if (phase === 'writing' && isSqlite) this.pause(hint);
+    const mustPause = hint !== undefined && database.engineName === 'sqlite';
+    database.onWrite = async (phase) => {
       if (phase === 'committing') this.unsure();
       if (phase === 'written') this.done();
       if (phase === 'failed') this.undone();
-      if ((phase === 'written' || phase === 'failed') && isSqlite) this.resume();
+      if (!mustPause) return;
+      if (phase === 'writing') await this.pause(hint);
+      if (phase === 'written' || phase === 'failed') this.resume();
     };
   }
 
@@ -111,7 +121,7 @@ export class Stop {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
-    this.pause();
+    this.#ignore();
     this.#cleanUp?.();
     // Over what the terminal shows of a progress, and of Ctrl-C.
     const begin = isOnTerminal() ? '\r\u001b[K' : '';

@@ -99,7 +99,7 @@ describe('on a terminal', () => {
       assert.ok(text.includes('\r') && line.length < columns, JSON.stringify(text));
     }
     assert.ok(drawn.length > 1 && drawn.at(-1)?.endsWith('\r'), shown);
-    // eslint-disable-next-line no-control-regex -- no colours, and nothing else that a terminal acts on
+    // No colours, and nothing else that a terminal acts on.
     assert.doesNotMatch(shown.replaceAll('\u001b[K', ''), /\u001b/);
   }
 
