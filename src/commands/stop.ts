@@ -33,12 +33,17 @@ export async function stoppable<T>(words: StopWords, work: (stop: Stop) => Promi
   }
 }
 
+// Sees the signals that have come: in the event loop's next turn, for in this one it may have looked already.
+async function look(): Promise<void> {
+  await turn();
+  await turn();
+}
+
 export class Stop {
   readonly #words: StopWords;
   #say: string;
   #cleanUp: (() => void) | undefined;
   #isHinted = false;
-  #pauses = 1;
   #isDone = false;
 
   /** Use `stoppable`. */
@@ -71,15 +76,11 @@ export class Stop {
 
   /**
    * While JavaScript waits for a long statement of SQLite it sees no signal, and afterwards all may be
-   * written. So until `resume`, one for each `pause`, a signal ends the process by itself, at once and
+   * written. So until `resume` a signal ends the process by itself, at once and
    * without a word; a terminal is shown `hint` meanwhile.
    */
   async pause(hint?: string): Promise<void> {
-    // A signal that has come is lost with its handler, unless it is seen before: in the event loop's next
-    // turn, for in this one it may have looked already.
-    await turn();
-    await turn();
-    this.#pauses++;
+    await look(); // what has come would be lost with its handler
     this.#ignore();
     if (hint === undefined || !isOnTerminal()) return;
     this.#isHinted = true;
@@ -87,8 +88,6 @@ export class Stop {
   }
 
   resume(): void {
-    this.#pauses--;
-    if (this.#pauses > 0) return;
     this.#takeHint();
     for (const signal of SIGNALS) process.on(signal, this.#onSignal);
   }
@@ -102,16 +101,16 @@ export class Stop {
     for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
   }
 
-  /** Follows what is written to the database; `hint` as in `pause`, where that takes long. */
-  watch(database: Database, hint?: string): void {
-    const mustPause = hint !== undefined && database.engineName === 'sqlite';
+  /** Follows what is written to the database. */
+  watch(database: Database): void {
     database.onWrite = async (phase) => {
-      if (phase === 'committing') this.unsure();
+      // While a statement of SQLite runs no signal is seen. Seen now, it undoes all of it.
+      if (phase === 'committing') {
+        await look();
+        this.unsure();
+      }
       if (phase === 'written') this.done();
       if (phase === 'failed') this.undone();
-      if (!mustPause) return;
-      if (phase === 'writing') await this.pause(hint);
-      if (phase === 'written' || phase === 'failed') this.resume();
     };
   }
 
