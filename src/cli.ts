@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { addBucket } from './cli/bucket.js';
 import { addCompletion } from './cli/completion.js';
 import { addCare, addTransfer } from './cli/data.js';
+import { addHistory } from './cli/history.js';
 import { HELP } from './cli/help.js';
 import { addKind } from './cli/kind.js';
 import { addObject } from './cli/object.js';
@@ -39,6 +40,7 @@ function createProgram(): Command {
   addKind(program);
   addBucket(program);
   addObject(program);
+  addHistory(program);
   program.commandsGroup('Data:');
   addTransfer(program);
   addCare(program);

@@ -6,9 +6,11 @@ import proxyAddr from 'proxy-addr';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { SharderError } from './errors.js';
+import { noLogKey } from './log-names.js';
 import { checkBucketName, checkKindName } from './names.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
+import { kindSettingsSchema } from './store/kind-settings.js';
 
 const DEFAULT_CONFIG_FILE = 'sharder.yml';
 const MIN_SECRET_LENGTH = 32;
@@ -25,7 +27,7 @@ const bucket = z.preprocess(
 
 const kind = z.preprocess(
   (value) => value ?? {},
-  z.strictObject({
+  kindSettingsSchema.extend({
     buckets: z
       .array(bucket)
       .check(
@@ -61,8 +63,11 @@ const usableCookie = cookie.refine(
 
 const log = z.strictObject({
   level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
-  /** Whether lines above debug may name users. */
-  names: z.boolean().default(false),
+  /** How lines name users; see log-names.ts. Earlier versions knew true and false. */
+  names: z.preprocess(
+    (value) => (value === true ? 'plain' : value === false ? 'none' : value),
+    z.enum(['plain', 'hash', 'none']).default('none'),
+  ),
 });
 
 const schema = z.strictObject({
@@ -91,6 +96,8 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   readonly cookieSecrets: readonly string[];
   /** Who may use the management API; none: it is closed. */
   readonly adminTokens: readonly AdminToken[];
+  /** For `log.names: hash`. */
+  readonly logKey?: string;
 };
 
 export interface AdminToken {
@@ -171,6 +178,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   const databaseUrl = attempt(() => secret(env, 'DATABASE_URL'));
   const cookieSecrets = attempt(() => readCookieSecrets(env)) ?? [];
   const adminTokens = attempt(() => readAdminTokens(env)) ?? [];
+  const logKey = attempt(() => readLogKey(env));
 
   const log =
     env.SHARDER_LOG_LEVEL === undefined
@@ -188,7 +196,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   if (!parsed.success || mistakes.length > 0) {
     throw new SharderError('settings', `wrong settings:\n  ${mistakes.join('\n  ')}`);
   }
-  return { ...parsed.data, cookieSecrets, adminTokens };
+  return { ...parsed.data, cookieSecrets, adminTokens, ...(logKey !== undefined && { logKey }) };
 }
 
 function readFile(path: string): Record<string, unknown> {
@@ -255,6 +263,14 @@ function readCookieSecrets(env: NodeJS.ProcessEnv): string[] {
     );
   }
   return secrets;
+}
+
+function readLogKey(env: NodeJS.ProcessEnv): string | undefined {
+  const key = secret(env, 'SHARDER_LOG_KEY')?.trim();
+  if (key !== undefined && key.length < MIN_SECRET_LENGTH) {
+    throw noLogKey(`has fewer than ${MIN_SECRET_LENGTH} characters`);
+  }
+  return key;
 }
 
 const ADMIN_TOKEN = /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=)?([\x21-\x7e]+)$/;

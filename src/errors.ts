@@ -24,7 +24,9 @@ export type ErrorCode =
   | 'changed' // somebody has changed the kind since its version was read
   | 'key_reused' // another request had the same Idempotency-Key
   | 'too_large' // a body, or a line of one
+  | 'forgotten' // the history no longer goes back so far
   | 'exists' // what was to be added is there already
+  | 'collision' // two objects would come to have the same name
   | 'no_url' // a redirect was asked for, and the bucket has no URL
   | 'no_room' // no active bucket has room for a new object
   | 'unreachable' // to the command line: the service of --url does not answer

@@ -22,8 +22,13 @@ export interface Explanation {
   readonly name: string;
   /** Null of a name that has no bucket. */
   readonly object: Assignment | null;
-  /** The change that put it where it is; null where that was its first assignment. */
+  /**
+   * The change that put it where it is; null where that was its first assignment, or, of one that was
+   * assigned before `pruned_before`, perhaps a change whose line was pruned.
+   */
   readonly change: ChangeRow | null;
+  /** Earlier lines of the history were pruned; null where none was. */
+  readonly pruned_before: string | null;
   /** Where a new object would go; null where no bucket has room. */
   readonly next: string | null;
   /** All buckets of the kind, those first that a new object would rather go to. */
@@ -37,13 +42,14 @@ export async function explainObject(
   name: string,
 ): Promise<Explanation> {
   const [object] = await findObjects(database, name, kind);
-  const { changes } = await objectHistory(database, kind, name);
+  const { changes, pruned_before } = await objectHistory(database, kind, name);
   const buckets = await database.read((knex) => listBuckets(knex, kind));
   return {
     kind,
-    name,
+    name: object?.name ?? name,
     object: object ?? null,
     change: (object && changes.findLast((change) => hasPlaced(change, object))) ?? null,
+    pruned_before,
     next: pickEmptiest(buckets.filter(isOpen), 1)[0] ?? null,
     scores: buckets.map(toScore).sort(byScore),
   };

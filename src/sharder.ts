@@ -6,8 +6,10 @@ import { Batch } from './assign/batch.js';
 import { Cache, type Moment } from './assign/cache.js';
 import { pickEmptiest } from './assign/emptiest.js';
 import { SharderError } from './errors.js';
-import { checkObjectName, KIND_PATTERN } from './names.js';
+import { KIND_PATTERN } from './names.js';
+import { normalizeName } from './normalize.js';
 import type { Database } from './store/database.js';
+import type { KindSettings } from './store/kind-settings.js';
 import { unknownKind } from './store/kinds.js';
 import type { AssignedRow, BucketRow, Engine, ObjectKey } from './store/engine.js';
 
@@ -77,7 +79,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
 
   /**
    * The object's bucket; if it has none, the emptiest active one, from now on. An object that is
-   * known is answered at once, without a promise.
+   * known is answered at once, without a promise. The name is made normal as the kind's settings say.
    *
    * Throws or rejects with `bad_name`, `unknown_kind`, `no_room`, `overloaded`, or a `database_…`
    * code. The object is then where it was, or, if the connection broke during the commit, where the
@@ -90,10 +92,18 @@ export class Sharder extends EventEmitter<SharderEvents> {
       this.#cacheHits++;
       return cached;
     }
+    // Only normal names are kept. So what was found needed none of this.
+    if (!KIND_PATTERN.test(kind)) throw unknownKind(kind);
+    const normal = this.normalize(kind, name);
+    const known = normal === name ? undefined : this.#cache.get(kind, normal, generation);
+    if (known) {
+      this.#cacheHits++;
+      return known;
+    }
     this.#cacheMisses++;
     return (
-      this.#findNow(kind, name, generation) ??
-      this.#wait(() => this.#assign(kind, name), kind, name)
+      this.#findNow(kind, normal, generation) ??
+      this.#wait(() => this.#assign(kind, name, normal), kind, normal)
     );
   }
 
@@ -104,14 +114,31 @@ export class Sharder extends EventEmitter<SharderEvents> {
   async find(kind: string, name: string): Promise<Answer | undefined> {
     if (!KIND_PATTERN.test(kind)) return undefined;
     const generation = this.#engine.generation();
-    const known = this.#cache.get(kind, name, generation) ?? this.#findNow(kind, name, generation);
+    const normal = this.normalize(kind, name);
+    const known =
+      this.#cache.get(kind, normal, generation) ?? this.#findNow(kind, normal, generation);
     if (known || 'atOnce' in this.#engine.lookup) return known;
-    return this.#wait(() => this.#findSoon(kind, name), kind, name);
+    return this.#wait(() => this.#findSoon(kind, normal), kind, normal);
+  }
+
+  /** The name under which the object is stored. Throws `bad_name`. */
+  normalize(kind: string, name: string): string {
+    return normalizeName(name, this.settings(kind).normalize);
+  }
+
+  /**
+   * The settings of a kind as they were heard last, the defaults of one that is not there; the same
+   * object as long as nothing changes.
+   */
+  settings(kind: string): KindSettings {
+    return this.#engine.settings(kind);
   }
 
   /** The bucket that is in memory for an object, as the next request is answered; null: none is. */
   peek(kind: string, name: string): string | null {
-    return this.#cache.get(kind, name, this.#engine.generation())?.bucket.name ?? null;
+    const generation = this.#engine.generation();
+    const known = this.#cache.get(kind, name, generation);
+    return known?.bucket.name ?? null;
   }
 
   /**
@@ -142,8 +169,6 @@ export class Sharder extends EventEmitter<SharderEvents> {
 
   // Where a lookup takes microseconds it is made here and now.
   #findNow(kind: string, name: string, generation: number): Answer | undefined {
-    if (!KIND_PATTERN.test(kind)) throw unknownKind(kind);
-    checkObjectName(name);
     const { lookup } = this.#engine;
     if (!('atOnce' in lookup)) return undefined;
     let row: BucketRow | undefined;
@@ -160,9 +185,10 @@ export class Sharder extends EventEmitter<SharderEvents> {
     return row && this.#answers.of(kind, row).existing;
   }
 
-  async #assign(kind: string, name: string): Promise<Answer> {
+  // The engine is told the name as it came: it may know of newer settings.
+  async #assign(kind: string, name: string, normal: string): Promise<Answer> {
     if ('batched' in this.#engine.lookup) {
-      const known = await this.#findSoon(kind, name);
+      const known = await this.#findSoon(kind, normal);
       if (known) return known;
     }
     const batch = this.#assignsOf(kind);
@@ -236,9 +262,10 @@ export class Sharder extends EventEmitter<SharderEvents> {
   ): Promise<(AssignedRow | SharderError)[]> {
     const moment = this.#cache.moment(this.#engine.generation());
     const rows = await this.#engine.assign(kind, names, pickEmptiest);
-    return rows.map((row, i) => {
+    return rows.map((row) => {
       if (!row) return noRoom(kind);
-      this.#remember(kind, names[i] ?? '', row, moment);
+      if (row instanceof SharderError) return row;
+      this.#remember(kind, row.name, row, moment);
       return row;
     });
   }

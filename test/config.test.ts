@@ -47,11 +47,12 @@ describe('without a file and without an environment', () => {
       user_header: 'REMOTE_USER',
       trusted_proxies: ['loopback'],
       cookie: { secure: 'auto', same_site: 'lax' },
-      log: { level: 'info', names: false },
+      log: { level: 'info', names: 'none' },
       cache_size: 200_000,
       queue_limit: 10_000,
       kinds: {},
       cookieSecrets: [],
+      adminTokens: [],
     });
   });
 
@@ -61,13 +62,27 @@ describe('without a file and without an environment', () => {
   });
 });
 
+describe('log.names', () => {
+  for (const [yaml, names] of [
+    ['true', 'plain'],
+    ['false', 'none'],
+    ['plain', 'plain'],
+    ['hash', 'hash'],
+    ['none', 'none'],
+  ]) {
+    it(`of ${yaml} is ${names}`, () => {
+      assert.equal(read(`log: { names: ${yaml} }`).log.names, names);
+    });
+  }
+});
+
 describe('where a setting comes from', () => {
   const EVERYTHING = `
 listen: 127.0.0.1:1
 database: sqlite:file.db
 user_header: X-File
 trusted_proxies: [10.0.0.0/8]
-log: { level: warn, names: true }
+log: { level: warn, names: hash }
 `;
   const ENV = {
     SHARDER_LISTEN: '127.0.0.1:2',
@@ -84,7 +99,7 @@ log: { level: warn, names: true }
     assert.equal(config.database, 'sqlite:file.db');
     assert.equal(config.user_header, 'X-File');
     assert.deepEqual(config.trusted_proxies, ['10.0.0.0/8']);
-    assert.deepEqual(config.log, { level: 'warn', names: true });
+    assert.deepEqual(config.log, { level: 'warn', names: 'hash' });
   });
 
   it('is the environment before the file', () => {
@@ -93,7 +108,7 @@ log: { level: warn, names: true }
     assert.equal(config.database, 'postgres://u:secret@env/db');
     assert.equal(config.user_header, 'X-Env');
     assert.deepEqual(config.trusted_proxies, ['loopback', '192.0.2.1', '2001:db8::/32']);
-    assert.deepEqual(config.log, { level: 'error', names: true });
+    assert.deepEqual(config.log, { level: 'error', names: 'hash' });
   });
 
   it('is a flag before all', () => {
@@ -172,6 +187,12 @@ describe('a mistake', () => {
     ['cookie: { secret: x }', /^cookie: Unrecognized key: "secret"$/],
     ['log: { colour: 1 }', /^log: Unrecognized key: "colour"$/],
     ['kinds: { hub: { bucket: [] } }', /^kinds\.hub: Unrecognized key: "bucket"$/],
+    [
+      'kinds: { hub: { normalize: LOWER } }',
+      /^kinds\.hub\.normalize: must be none, lower or lower-local$/,
+    ],
+    ['kinds: { hub: { cookie: "no" } }', /^kinds\.hub\.cookie: must be true or false$/],
+    ['kinds: { hub: { threshold: 0 } }', /^kinds\.hub\.threshold: must be 1 to 1000 percent$/],
     ['listen: 8888', /^listen: .*expected string/],
     ['listen: localhost', /^listen: "localhost" must be HOST:PORT, such as /],
     ['listen: "localhost:65536"', /^listen: /],
@@ -194,6 +215,7 @@ describe('a mistake', () => {
     ['cookie: { max_age: 1.5 }', /^cookie\.max_age: /],
     ['cookie: { same_site: none, secure: false }', /^cookie\.same_site: browsers refuse "none"/],
     ['log: { level: loud }', /^log\.level: .*"debug"/],
+    ['log: { names: some }', /^log\.names: .*"plain"\|"hash"\|"none"/],
     ['cache_size: 0', /^cache_size: /],
     ['queue_limit: many', /^queue_limit: .*expected number/],
     ['kinds: [hub]', /^kinds: .*expected record/],
@@ -302,6 +324,15 @@ describe('a secret', () => {
     assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: SECRET }).cookieSecrets, [SECRET]);
     const SHARDER_COOKIE_SECRET_FILE = write(`${SECRET}\n`);
     assert.deepEqual(read('', { SHARDER_COOKIE_SECRET_FILE }).cookieSecrets, [SECRET]);
+  });
+
+  it('for names in the log comes from the environment too, and has 32 characters or more', () => {
+    assert.equal(read('', { SHARDER_LOG_KEY: SECRET }).logKey, SECRET);
+    const SHARDER_LOG_KEY_FILE = write(`${SECRET}\n`);
+    assert.equal(read('', { SHARDER_LOG_KEY_FILE }).logKey, SECRET);
+    assert.deepEqual(mistakes('', { SHARDER_LOG_KEY: 'hunter2' }), [
+      'SHARDER_LOG_KEY: has fewer than 32 characters; make one with: openssl rand -hex 32',
+    ]);
   });
 
   it('that is set and empty, or set twice, is refused', () => {

@@ -1,6 +1,6 @@
 // sharder object …
 
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { DEFAULT_KIND } from '../names.js';
 import { changing, listing, ofKind, optionsOf, time } from './options.js';
 
@@ -23,11 +23,20 @@ export function addObject(program: Command): void {
     });
   listing(object.command('find'))
     .description('where an object is; nothing is created')
-    .argument('<name>')
+    .argument('[name]')
     .option('--kind <kind>', 'only in this kind')
-    .action(async (name: string, _options, command: Command) => {
-      const { findObject } = await import('../commands/object.js');
-      await findObject(name, optionsOf(command));
+    .option('--log-name <hash>', 'in place of a name: what the log calls it, with SHARDER_LOG_KEY')
+    .action(async (name: string | undefined, options: { logName?: string }, command: Command) => {
+      if ((name === undefined) === (options.logName === undefined)) {
+        command.error('error: give either a name or --log-name');
+      }
+      if (name === undefined) {
+        const { findLogName } = await import('../commands/log-name.js');
+        await findLogName(options.logName ?? '', optionsOf(command));
+      } else {
+        const { findObject } = await import('../commands/object.js');
+        await findObject(name, optionsOf(command));
+      }
     });
   ofKind(object.command('assign'))
     .helpGroup('Change:')
@@ -65,9 +74,14 @@ export function addObject(program: Command): void {
     });
   ofKind(changing(object.command('merge')))
     .summary('make one of two objects')
-    .description('make one of two objects: the second stays as it is, the first is no more')
+    .description('make one of two objects: the second lives on, the first is no more')
     .argument('<name>')
     .argument('<into>')
+    .addOption(
+      new Option('--keep <whose>', 'whose bucket stays; older: of the one assigned earlier')
+        .choices(['into', 'from', 'older'])
+        .default('into'),
+    )
     .action(async (name: string, into: string, _options, command: Command) => {
       const { mergeObjects } = await import('../commands/object.js');
       await mergeObjects(name, into, optionsOf(command));

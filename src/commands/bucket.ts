@@ -41,7 +41,7 @@ function asTable(buckets: readonly Bucket[]): string {
     b.kind,
     b.name,
     b.members,
-    `${(b.share * 100).toFixed(1)}%`,
+    `${(b.share * 100).toFixed(1)}%${b.over_full ? ' over' : ''}`,
     b.weight,
     b.capacity,
     b.state_reason === null ? b.state : `${b.state} (${b.state_reason})`,

@@ -19,7 +19,7 @@ export async function showHistory(name: string, { kind, json, ...flags }: Option
     process.stdout.write(`${JSON.stringify(history)}\n`);
     return;
   }
-  const { assigned, changes } = history;
+  const { assigned, changes, pruned_before } = history;
   const first = assigned && [assigned.at, null, 'first assignment', null, assigned.bucket, null];
   process.stdout.write(
     table(
@@ -37,15 +37,22 @@ export async function showHistory(name: string, { kind, json, ...flags }: Option
       ],
     ),
   );
+  if (pruned_before !== null) {
+    process.stderr.write(`note: lines from before ${pruned_before} were pruned\n`);
+  }
 }
 
 type Change = OutputOf<typeof operations.showHistory>['changes'][number];
 
 // "rename: to iana"
-function describe({ action, detail }: Change): string {
-  const verb = action.replace(/^object /, '');
-  const [how, whom] = Object.entries(detail ?? {})[0] ?? [];
-  return how !== undefined && typeof whom === 'string' ? `${verb}: ${how} ${whom}` : verb;
+function describe(change: Change): string {
+  return inFull(change).replace(/^object /, '');
+}
+
+/** "object rename: to iana" */
+export function inFull({ action, detail }: Change): string {
+  const how = ['to', 'from', 'into', 'before'].find((word) => typeof detail?.[word] === 'string');
+  return how === undefined ? action : `${action}: ${how} ${String(detail?.[how])}`;
 }
 
 export async function explainObject(
@@ -59,7 +66,7 @@ export async function explainObject(
     process.stdout.write(`${JSON.stringify(explanation)}\n`);
     return;
   }
-  const { object, change, cache, next, scores } = explanation;
+  const { object, change, cache, pruned_before, next, scores } = explanation;
   const rows = scores.map((score) => [
     score.bucket,
     score.members,
@@ -74,7 +81,7 @@ export async function explainObject(
   function sentence(): string {
     if (object) {
       const pinned = object.pinned ? ' It is pinned.' : '';
-      return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change)}.${pinned}${CACHE[cache]}`;
+      return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change, pruned_before)}.${pinned}${CACHE[cache]}`;
     }
     const where = next === null ? 'nowhere: no bucket has room' : `to bucket ${next}`;
     return `object ${name} of kind ${kind} has no bucket; as a new one it would go ${where}`;
@@ -89,7 +96,10 @@ const CACHE = {
     ' The service has another bucket in memory, and will answer it until it hears of this one.',
 };
 
-function cause(assigned_at: string, change: Change | null): string {
+function cause(assigned_at: string, change: Change | null, pruned_before: string | null): string {
+  if (!change && pruned_before !== null && assigned_at < pruned_before) {
+    return `as it was at ${pruned_before}, where its history was pruned; first assigned at ${assigned_at}`;
+  }
   if (!change) return `by its first assignment at ${assigned_at}`;
   const why = change.reason === null ? '' : ` (${change.reason})`;
   const plan = change.plan === null ? '' : ` of plan ${change.plan}`;

@@ -1,8 +1,9 @@
-// sharder kind list | show.
+// sharder kind list | show | create | set | remove.
 
 import type { Flags } from '../config.js';
 import * as operations from '../operations/kinds.js';
 import type { OutputOf } from '../operations/operation.js';
+import { change, type ChangeOptions } from './change.js';
 import { withService } from './service.js';
 import { table } from './table.js';
 
@@ -23,11 +24,54 @@ export async function showKind(kind: string, { json, ...flags }: ListOptions): P
 type Kind = OutputOf<typeof operations.showKind>;
 
 function asTable(kinds: readonly Kind[]): string {
-  const rows = kinds.map(({ name, policy, buckets, objects }) => [
-    name,
-    policy,
-    buckets.length,
-    objects,
+  const rows = kinds.map((kind) => [
+    kind.name,
+    kind.policy,
+    kind.normalize,
+    kind.cookie ? 'yes' : 'no',
+    `${kind.threshold}%`,
+    kind.buckets.length,
+    kind.objects,
   ]);
-  return table(['KIND', 'POLICY', 'BUCKETS', 'OBJECTS'], rows);
+  const headings = ['KIND', 'POLICY', 'NORMALIZE', 'COOKIE', 'THRESHOLD', 'BUCKETS', 'OBJECTS'];
+  return table(headings, rows);
+}
+
+export interface SettingsOptions extends ChangeOptions {
+  readonly policy?: string;
+  readonly normalize?: Kind['normalize'];
+  readonly cookie?: boolean;
+  readonly threshold?: number;
+}
+
+export async function createKind(kind: string, options: SettingsOptions): Promise<void> {
+  const { policy, normalize, cookie, threshold } = options;
+  await change(
+    operations.createKind,
+    { kind, policy, normalize, cookie, threshold },
+    options,
+    (_done, did) => `${did('create')} kind ${kind}`,
+  );
+}
+
+export async function setKind(kind: string, options: SettingsOptions): Promise<void> {
+  const { normalize, cookie, threshold } = options;
+  const input = { kind, normalize, cookie, threshold };
+  await change(operations.setKind, input, options, ({ changed, detail }, did) => {
+    const what = Object.entries(detail).map(
+      ([key, { from, to }]) => `${key} ${String(from)} → ${String(to)}`,
+    );
+    return changed
+      ? `${did('set')} kind ${kind}: ${what.join(', ')}`
+      : `kind ${kind} is so already: nothing was changed`;
+  });
+}
+
+export async function removeKind(kind: string, options: ChangeOptions): Promise<void> {
+  await change(
+    operations.removeKind,
+    { kind },
+    options,
+    (_done, did) => `${did('remove')} kind ${kind}`,
+  );
 }

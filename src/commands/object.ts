@@ -5,7 +5,7 @@ import { DEFAULT_KIND } from '../names.js';
 import { listKinds } from '../operations/kinds.js';
 import * as operations from '../operations/objects.js';
 import type { OutputOf } from '../operations/operation.js';
-import { unknownObject } from '../store/objects.js';
+import { unknownObject, type Keep } from '../store/objects.js';
 import { change, type ChangeOptions } from './change.js';
 import { pages, printPages } from './lists.js';
 import { withService, type Perform } from './service.js';
@@ -133,18 +133,27 @@ export async function renameObject(
   );
 }
 
+export interface MergeOptions extends ObjectOptions {
+  readonly keep: Keep;
+}
+
 export async function mergeObjects(
   name: string,
   into: string,
-  options: ObjectOptions,
+  options: MergeOptions,
 ): Promise<void> {
-  const { kind } = options;
+  const { kind, keep } = options;
   await change(
     operations.mergeObjects,
-    { kind, name, into },
+    { kind, name, into, keep },
     options,
-    ({ from_bucket, bucket }, did) =>
-      `${did('merge')} object ${name} of kind ${kind}, from bucket ${from_bucket}, into ${into}, which is in bucket ${bucket} as before`,
+    ({ from_bucket, into_bucket, bucket }, did) => {
+      const where =
+        bucket === into_bucket
+          ? `is in bucket ${bucket} as before`
+          : `goes from bucket ${into_bucket} to ${bucket}`;
+      return `${did('merge')} object ${name} of kind ${kind}, from bucket ${from_bucket}, into ${into}, which ${where}`;
+    },
   );
 }
 

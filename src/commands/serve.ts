@@ -10,6 +10,7 @@ import { SharderError } from '../errors.js';
 import { loggable } from '../http/report.js';
 import { createServer } from '../http/server.js';
 import { createCommands } from '../http/v1/commands.js';
+import { createLogNames, type LogNames } from '../log-names.js';
 import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
@@ -21,6 +22,7 @@ const DISCONNECT_AFTER_MS = 2_000;
 /** Serves until SIGTERM or SIGINT; a second one of either ends the process at once. */
 export async function serve(flags: Flags, version: string): Promise<void> {
   const config = readConfig(flags, process.env);
+  const names = createLogNames(config.log.names, config.logKey);
   // The log goes to stderr, a JSON object per line; stdout has the one line for people.
   const log = pino({ level: config.log.level }, destination({ fd: 2, sync: true }));
   const stop = stopSignal();
@@ -28,7 +30,7 @@ export async function serve(flags: Flags, version: string): Promise<void> {
   // A database that hangs never lets go of its connections, and nobody needs them after a stop.
   const exitSoon = (): void => void setTimeout(() => process.exit(), DISCONNECT_AFTER_MS).unref();
 
-  const started = await start(config, log, stop);
+  const started = await start(config, log, names, stop);
   if (!started) {
     exitSoon();
     return;
@@ -66,6 +68,7 @@ interface Started {
 async function start(
   config: Config,
   log: Logger,
+  names: LogNames,
   stop: Promise<void>,
 ): Promise<Started | undefined> {
   for (;;) {
@@ -88,7 +91,7 @@ async function start(
             secrets: config.cookieSecrets,
           },
           log,
-          logNames: config.log.names,
+          logNames: names,
           adminTokens: config.adminTokens,
           declared: config.kinds,
           commands: createCommands(CLI, commandEnvironment(config)),
@@ -102,7 +105,7 @@ async function start(
       }
     } catch (error) {
       if (!mayPass(error, config.database)) throw error;
-      log.warn({ err: loggable(error) }, 'waiting for the database');
+      log.warn({ err: loggable(error, names) }, 'waiting for the database');
     }
     const isStopped = await Promise.race([stop.then(() => true), sleep(DATABASE_WAIT_MS, false)]);
     if (isStopped) return undefined;

@@ -3,6 +3,7 @@
 //   GET /healthz                     200 while the process runs
 //   GET /readyz                      200 while the database can be used, else 503 with the reason
 //   GET /metrics                     for Prometheus
+//   GET /openapi.json, /docs/        what there is, for programs and for people: see docs.ts
 //   /v1/…                            the management API: see v1/router.ts
 
 import express, { type ErrorRequestHandler, type Express, type Request } from 'express';
@@ -12,11 +13,12 @@ import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Sharder } from '../sharder.js';
 import type { Asker } from './ask.js';
+import { createDocs } from './docs.js';
 import { isApi } from './errors.js';
 import { destination } from './go.js';
 import type { Route } from './metrics.js';
 import { isHttps, type Replies } from './reply.js';
-import type { Reporter } from './report.js';
+import type { Reporter, Who } from './report.js';
 import { createV1, giveId, type ApiOptions } from './v1/router.js';
 
 export interface AppParts {
@@ -26,9 +28,19 @@ export interface AppParts {
   readonly registry: Registry;
   readonly reporter: Reporter;
   readonly api: ApiOptions;
+  /** The header that names the user, for the description. */
+  readonly userHeader: string;
 }
 
-export function createApp({ sharder, ask, replies, registry, reporter, api }: AppParts): Express {
+export function createApp({
+  sharder,
+  ask,
+  replies,
+  registry,
+  reporter,
+  api,
+  userHeader,
+}: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -58,7 +70,8 @@ export function createApp({ sharder, ask, replies, registry, reporter, api }: Ap
         for (let i = 0; i < headers.length; i += 2) res.set(headers[i] ?? '', headers[i + 1]);
         res.redirect(302, location);
       },
-      fail: (error) => {
+      fail: (error, name) => {
+        res.locals.who = { kind: req.params.kind ?? DEFAULT_KIND, name } satisfies Who;
         next(error);
       },
     });
@@ -74,6 +87,7 @@ export function createApp({ sharder, ask, replies, registry, reporter, api }: Ap
     res.type(registry.contentType).send(await registry.metrics());
   });
 
+  app.use(createDocs(userHeader));
   app.use('/v1', giveId, createV1(sharder, api));
 
   app.use((req) => {
@@ -82,13 +96,14 @@ export function createApp({ sharder, ask, replies, registry, reporter, api }: Ap
       ? new SharderError('wrong_method', `${req.path} takes GET and HEAD, not ${req.method}`)
       : new SharderError(
           'unknown_route',
-          `there is nothing at ${req.path}: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json and /v1`,
+          `there is nothing at ${req.path}: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json, /docs and /v1`,
         );
   });
   // Express knows an error handler by its four parameters.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   const onError: ErrorRequestHandler = (error: unknown, req, res, _next) => {
-    reporter.fail(req, res, routeOf(req), understand(error));
+    const who = res.locals.who as Who | undefined;
+    reporter.fail(req, res, routeOf(req), understand(error), who);
   };
   app.use(onError);
   return app;
@@ -97,8 +112,12 @@ export function createApp({ sharder, ask, replies, registry, reporter, api }: Ap
 function routeOf({ originalUrl }: Request): Route {
   if (isApi({ originalUrl })) return 'v1';
   const path = originalUrl.replace(/\?.*$/s, '');
-  const route = /^\/(?:(go)(?:\/[^/]+)?|(healthz|readyz|metrics))\/?$/.exec(path);
-  return (route?.[1] ?? route?.[2] ?? 'other') as Route;
+  const route =
+    /^\/(go)(?:\/[^/]+)?\/?$/.exec(path) ??
+    /^\/(healthz|readyz|metrics)\/?$/.exec(path) ??
+    /^\/(openapi\.json)$/.exec(path) ??
+    /^\/(docs)(?:\/[^/]*)?$/.exec(path);
+  return (route?.[1] ?? 'other') as Route;
 }
 
 // What Express and its parsers of bodies throw, in our words.

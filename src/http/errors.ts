@@ -10,7 +10,8 @@ interface Status {
   readonly retryAfter?: number;
 }
 
-const STATUS: Record<ErrorCode, Status> = {
+/** The status that each error has. */
+export const STATUS: Readonly<Record<ErrorCode, Status>> = {
   settings: { status: 500 },
   schema: { status: 500 },
   bad_request: { status: 400 },
@@ -30,11 +31,13 @@ const STATUS: Record<ErrorCode, Status> = {
   no_url: { status: 404 },
   wrong_method: { status: 405 },
   exists: { status: 409 },
+  collision: { status: 409 },
   not_empty: { status: 409 },
   closed: { status: 409 },
   changed: { status: 412 },
   too_large: { status: 413 },
   key_reused: { status: 422 },
+  forgotten: { status: 410 },
   no_room: { status: 503, retryAfter: 60 },
   unreachable: { status: 502 },
   overloaded: { status: 503, retryAfter: 1 },
@@ -42,6 +45,31 @@ const STATUS: Record<ErrorCode, Status> = {
   database_full: { status: 503, retryAfter: 10 },
   database_unavailable: { status: 503, retryAfter: 2 },
 };
+
+// What these say is Sharder's own, or the settings': nothing of what a client has sent is quoted.
+const SERVER_WORDS: ReadonlySet<ErrorReply['code']> = new Set([
+  'internal',
+  'settings',
+  'schema',
+  'no_identity',
+  'bad_identity',
+  'untrusted_peer',
+  'api_closed',
+  'no_token',
+  'wrong_token',
+  'read_only',
+  'no_url',
+  'no_room',
+  'overloaded',
+  'database_busy',
+  'database_full',
+  'database_unavailable',
+]);
+
+/** Whether the message of such an error can have no object's name in it. Of a new code: no. */
+export function isServerWord(code: ErrorReply['code']): boolean {
+  return SERVER_WORDS.has(code);
+}
 
 /** An error as it is sent. What is not a SharderError tells the client nothing but that it was. */
 export interface ErrorReply extends Status {

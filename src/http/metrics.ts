@@ -6,7 +6,10 @@ import { listBuckets } from '../store/buckets.js';
 import type { Sharder } from '../sharder.js';
 import type { Replies } from './reply.js';
 
-const ROUTES = ['shard', 'auth', 'go', 'healthz', 'readyz', 'metrics', 'v1', 'other'] as const;
+const ROUTES = [
+  ...(['shard', 'auth', 'go', 'healthz', 'readyz', 'metrics'] as const),
+  ...(['openapi.json', 'docs', 'v1', 'other'] as const),
+] as const;
 export type Route = (typeof ROUTES)[number];
 
 /** How often each route answered with each status. */

@@ -14,7 +14,9 @@ interface Prepared {
   /** X-Shard-Bucket, -Url, -Reason, and -Stale where it is. */
   readonly shard: Headers;
   readonly body: string;
-  /** All headers of a plain answer, where the cookie is the same for every user. */
+  /** All headers of a plain answer without a cookie. */
+  readonly bare: Headers;
+  /** All headers of a plain answer with one, where it is the same for every user. */
   readonly http: Headers | undefined;
   readonly https: Headers | undefined;
   count: number;
@@ -23,10 +25,13 @@ interface Prepared {
 /** Writes answers, from what is the same for every user of a bucket, made ready once. */
 export class Replies {
   readonly #cookies: Cookies;
+  readonly #setsCookie: (kind: string) => boolean;
   readonly #prepared = new Map<Answer, Prepared>();
 
-  constructor(cookies: Cookies) {
+  /** `setsCookie`: whether the answers for a kind carry its cookie; asked for each of them. */
+  constructor(cookies: Cookies, setsCookie: (kind: string) => boolean) {
     this.#cookies = cookies;
+    this.#setsCookie = setsCookie;
   }
 
   /** Which answers were given, and how often; for the metrics. */
@@ -37,16 +42,21 @@ export class Replies {
   /** The body and all headers of a plain answer. */
   plain(answer: Answer, user: string, isHttps: boolean): { headers: Headers; body: string } {
     const prepared = this.#of(answer);
-    const { body, shard } = prepared;
-    const headers = isHttps ? prepared.https : prepared.http;
+    const { body, bare } = prepared;
+    const headers = !this.#setsCookie(answer.bucket.kind)
+      ? prepared.bare
+      : isHttps
+        ? prepared.https
+        : prepared.http;
     if (headers) return { headers, body };
-    const cookie = this.#cookie(answer, user, isHttps);
-    return { headers: [...contentHeaders(TEXT_TYPE, body), ...shard, ...cookie], body };
+    return { headers: [...bare, ...this.#cookie(answer, user, isHttps)], body };
   }
 
-  /** X-Shard-… and the cookie: what goes with every kind of answer. */
+  /** X-Shard-… and the cookie, where the kind has one: what goes with every kind of answer. */
   shardHeaders(answer: Answer, user: string, isHttps: boolean): Headers {
-    return [...this.#of(answer).shard, ...this.#cookie(answer, user, isHttps)];
+    const { shard } = this.#of(answer);
+    if (!this.#setsCookie(answer.bucket.kind)) return shard;
+    return [...shard, ...this.#cookie(answer, user, isHttps)];
   }
 
   #cookie({ bucket }: Answer, user: string, isHttps: boolean): Headers {
@@ -67,11 +77,10 @@ export class Replies {
     if (url !== null) shard.push('X-Shard-Url', headerSafe(url));
     if (isStale) shard.push('X-Shard-Stale', '1');
     const body = `${name}\n`;
+    const bare = [...contentHeaders(TEXT_TYPE, body), ...shard];
     const all = (isHttps: boolean): Headers | undefined =>
-      this.#cookies.isSigned
-        ? undefined
-        : [...contentHeaders(TEXT_TYPE, body), ...shard, ...this.#cookie(answer, '', isHttps)];
-    return { shard, body, http: all(false), https: all(true), count: 0 };
+      this.#cookies.isSigned ? undefined : [...bare, ...this.#cookie(answer, '', isHttps)];
+    return { shard, body, bare, http: all(false), https: all(true), count: 0 };
   }
 }
 

@@ -2,24 +2,39 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import { sendError, toAuthErrorReply, toErrorReply } from './errors.js';
+import { isServerWord, sendError, toAuthErrorReply, toErrorReply } from './errors.js';
+import { withoutName, type LogNames } from '../log-names.js';
 import type { RequestCounts, Route } from './metrics.js';
 import type { ApiChange } from './v1/request.js';
 
 // In a flood of failures one line a second for each kind of failure, with how many it stands for.
 const REPEAT_AFTER_MS = 1_000;
 
-/** An error without what drivers attach to it: rows, and with them names. */
-export function loggable(error: unknown): object {
-  if (!(error instanceof Error)) return { message: String(error) };
-  const { name, message, stack, cause } = error;
+/** Whom a request is about. */
+export interface Who {
+  readonly kind: string;
+  readonly name: string;
+}
+
+/**
+ * An error without what drivers attach to it: rows, and with them names. Unless names may stand in
+ * the log, its text does not have that of `who` either.
+ */
+export function loggable(error: unknown, names: LogNames, who?: Who): object {
+  const clean = (text: string) =>
+    names.arePlain || !who
+      ? text
+      : withoutName(text, who.name, names.of(who.kind, who.name) ?? '[name]');
+  if (!(error instanceof Error)) return { message: clean(String(error)) };
+  const { name, stack, cause } = error;
   const code = 'code' in error ? { code: error.code } : {};
+  const message = names.arePlain || !isAboutRow(error) ? clean(error.message) : WITHHELD;
   return {
     type: name,
     message,
     ...code,
-    stack,
-    ...(cause !== undefined && { cause: loggable(cause) }),
+    stack: names.arePlain ? stack : `${name}: ${message}${framesOf(error)}`,
+    ...(cause !== undefined && { cause: loggable(cause, names, who) }),
   };
 }
 
@@ -28,17 +43,31 @@ function requestId(res: ServerResponse): { request_id?: string } {
   return typeof id === 'string' ? { request_id: id } : {};
 }
 
+const WITHHELD = 'withheld: it may quote a row';
+
+// A database's own words about the data, or those of a trigger that somebody has added: SQLSTATE
+// classes 22, 23 and P0, and SQLite's constraints. They may be about another user of the same batch.
+function isAboutRow(error: Error): boolean {
+  const code = 'code' in error ? String(error.code) : '';
+  return /^(22|23|P0)[0-9A-Z]{3}$|^SQLITE_CONSTRAINT/.test(code);
+}
+
+// The stack without the message, which it repeats as it was when the error was made.
+function framesOf({ stack = '' }: Error): string {
+  return /(?:\n {4}at [^\n]*)*$/.exec(stack)?.[0] ?? '';
+}
+
 export class Reporter {
   readonly #log: Logger;
-  readonly #namesUsers: boolean;
+  readonly #names: LogNames;
   readonly #requests: RequestCounts;
   readonly #isDebug: boolean;
   readonly #silences = new Map<string, { until: number; count: number }>();
 
-  /** `namesUsers`: whether lines above debug say which user they are about. */
-  constructor(log: Logger, namesUsers: boolean, requests: RequestCounts) {
+  /** `names`: how lines say which user they are about. */
+  constructor(log: Logger, names: LogNames, requests: RequestCounts) {
     this.#log = log;
-    this.#namesUsers = namesUsers;
+    this.#names = names;
     this.#requests = requests;
     this.#isDebug = log.isLevelEnabled('debug');
   }
@@ -48,44 +77,49 @@ export class Reporter {
   }
 
   /** An answer: counted, and a line at debug. */
-  answered(route: Route, kind: string, user: string, bucket: string): void {
+  answered(route: Route, kind: string, name: string, bucket: string): void {
     this.#requests.add(route, 200);
-    if (this.#isDebug) this.#log.debug({ route, kind, user, bucket }, 'answered');
+    if (this.#isDebug) {
+      this.#log.debug({ route, kind, ...this.#user({ kind, name }), bucket }, 'answered');
+    }
   }
 
   /** A change by the management API. */
-  changed({ requestId, actor, action, input: { kind, bucket } }: ApiChange): void {
-    this.#log.info({ request_id: requestId, actor, action, kind, bucket }, 'changed');
+  changed({ requestId, actor, action, input }: ApiChange): void {
+    const { kind, name, bucket } = input as Record<string, string | undefined>;
+    const object = kind && name && this.#names.of(kind, name);
+    const line = { request_id: requestId, actor, action, kind, object, bucket };
+    this.#log.info(line, 'changed');
   }
 
   /** A failure: sent to the client, and to the log in a line whose level follows the status. */
-  fail(
-    req: IncomingMessage,
-    res: ServerResponse,
-    route: Route,
-    error: unknown,
-    user?: string,
-  ): void {
+  fail(req: IncomingMessage, res: ServerResponse, route: Route, error: unknown, who?: Who): void {
     const reply = route === 'auth' ? toAuthErrorReply(error) : toErrorReply(error);
-    const { status, code, message } = reply;
+    const { status, code } = reply;
     const id = requestId(res);
-    const who = user !== undefined && user !== '' && this.#namesUsers ? { user } : {};
+    // What quotes the request may quote a name, of whomever.
+    const message = this.#names.arePlain || isServerWord(code) ? reply.message : 'refused';
     // Everybody gets one and nobody the other: that a proxy is not trusted is the operator's to mend.
     if (status >= 500 || code === 'untrusted_peer') {
       const repeated = this.#repeated(code);
-      const line = { ...id, route, code, ...who, ...repeated };
-      if (repeated === undefined) {
-        // said within this second
-      } else if (code === 'internal') {
-        this.#log.error({ ...line, err: loggable(error) }, message);
-      } else {
-        this.#log.warn(line, message);
+      if (repeated !== undefined) {
+        const line = { ...id, route, code, ...this.#user(who), ...repeated };
+        if (code === 'internal') {
+          this.#log.error({ ...line, err: loggable(error, this.#names, who) }, message);
+        } else {
+          this.#log.warn(line, message);
+        }
       }
-    } else {
-      this.#log.debug({ ...id, route, code, user }, message);
+    } else if (this.#isDebug) {
+      this.#log.debug({ ...id, route, code, ...this.#user(who) }, message);
     }
     if (res.headersSent) res.destroy();
     else sendError(req, res, reply);
+  }
+
+  #user(who: Who | undefined): { user?: string } {
+    const user = who && who.name !== '' ? this.#names.of(who.kind, who.name) : undefined;
+    return user === undefined ? {} : { user };
   }
 
   // Undefined while lines of this code are held back.

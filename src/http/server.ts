@@ -14,7 +14,9 @@ import { pino, type Logger } from 'pino';
 import type { Answer } from '../assign/answer.js';
 import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
+import { createLogNames, type LogNames } from '../log-names.js';
 import { DEFAULT_KIND } from '../names.js';
+import { tryNormalize } from '../normalize.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
@@ -34,8 +36,8 @@ export interface ServerOptions {
   readonly cookie?: Partial<CookieSettings>;
   /** Default: no log. */
   readonly log?: Logger;
-  /** Whether log lines above debug may name users. Default: no. */
-  readonly logNames?: boolean;
+  /** How log lines name users. Default: they do not. */
+  readonly logNames?: LogNames;
   /** Who may use the management API. Default: nobody, it is closed. */
   readonly adminTokens?: Config['adminTokens'];
   /** What the settings declare, of which the management API warns. */
@@ -52,11 +54,13 @@ const KEEP_ALIVE_MS = 75_000;
 export function createServer(sharder: Sharder, options: ServerOptions = {}): Server {
   const log = options.log ?? pino({ level: 'silent' });
   const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
-  const replies = new Replies(cookies);
+  const replies = new Replies(cookies, (kind) => sharder.settings(kind).cookie);
   const requests = new RequestCounts();
-  const reporter = new Reporter(log, options.logNames ?? false, requests);
+  const names = ofStored(options.logNames ?? createLogNames('none'), sharder);
+  const reporter = new Reporter(log, names, requests);
+  const userHeader = options.userHeader ?? 'REMOTE_USER';
   const identify = createIdentify({
-    userHeader: options.userHeader ?? 'REMOTE_USER',
+    userHeader,
     trustedProxies: options.trustedProxies ?? ['loopback'],
   });
   const ask = createAsk(sharder, identify, cookies);
@@ -75,10 +79,12 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         reporter.changed(change);
       },
     },
+    userHeader,
   });
 
   sharder.on('down', (why) => {
-    log.error({ err: loggable(why) }, 'the database is down: known users are served from memory');
+    const err = loggable(why, names);
+    log.error({ err }, 'the database is down: known users are served from memory');
   });
   sharder.on('up', () => {
     log.info('the database is back');
@@ -110,7 +116,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         res.writeHead(200, EMPTY.concat(replies.shardHeaders(answer, user, isHttps(req))));
         res.end();
       } else if (wantsJson(req)) {
-        const body = toJson(answer, user);
+        const body = toJson(answer, sharder.normalize(this.kind, user));
         const headers = replies.shardHeaders(answer, user, isHttps(req));
         res.writeHead(200, contentHeaders(JSON_TYPE, body).concat(headers));
         res.end(body);
@@ -123,10 +129,10 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       reporter.answered(route, this.kind, user, answer.bucket.name);
     }
 
-    fail(error: unknown, user?: string): void {
-      const { req, res, route } = this;
+    fail(error: unknown, name = ''): void {
+      const { req, res, route, kind } = this;
       letGo(req, res);
-      reporter.fail(req, res, route, error, user);
+      reporter.fail(req, res, route, error, { kind, name });
       reporter.count(route, res.statusCode);
     }
   }
@@ -153,10 +159,21 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   return server;
 }
 
-function toJson({ bucket, reason, isStale }: Answer, user: string): string {
+// A hash is of the name as it is stored, however the client wrote it.
+function ofStored(names: LogNames, sharder: Sharder): LogNames {
+  return {
+    arePlain: names.arePlain,
+    of: (kind, name) => {
+      const normal = tryNormalize(name, sharder.settings(kind).normalize);
+      return names.of(kind, names.arePlain || typeof normal !== 'string' ? name : normal);
+    },
+  };
+}
+
+function toJson({ bucket, reason, isStale }: Answer, object: string): string {
   const { kind, name, url } = bucket;
   const stale = isStale ? { stale: true } : {};
-  return `${JSON.stringify({ kind, name: user, bucket: name, url, reason, ...stale })}\n`;
+  return `${JSON.stringify({ kind, name: object, bucket: name, url, reason, ...stale })}\n`;
 }
 
 const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];
@@ -172,7 +189,7 @@ function announcesBody({ rawHeaders }: IncomingMessage): boolean {
   return false;
 }
 
-interface Match {
+export interface Match {
   readonly route: 'shard' | 'auth';
   readonly kind: string;
 }
@@ -180,8 +197,14 @@ interface Match {
 const SHARD: Match = { route: 'shard', kind: DEFAULT_KIND };
 const AUTH: Match = { route: 'auth', kind: DEFAULT_KIND };
 
+/** The listener's own routes; /auth with any method. */
+export const OWN_PATHS = [
+  ...['/shard', '/shard/{kind}'],
+  ...['/auth', '/auth/{kind}', '/auth/{kind}/{rest}'],
+] as const;
+
 /** Which of the listener's own routes a request is for, if any. */
-function matchRoute(url: string): Match | undefined {
+export function matchRoute(url: string): Match | undefined {
   const query = url.indexOf('?');
   const target = query < 0 ? url : url.slice(0, query);
   // A proxy may send the absolute form (RFC 9112, 3.2.2).

@@ -1,13 +1,17 @@
 // All operations, in the order in which people read about them.
 
 import * as buckets from './buckets.js';
+import * as history from './history.js';
 import * as kinds from './kinds.js';
 import * as objects from './objects.js';
 import type { Operation } from './operation.js';
 
 export const OPERATIONS: readonly Operation[] = [
   kinds.listKinds,
+  kinds.createKind,
   kinds.showKind,
+  kinds.setKind,
+  kinds.removeKind,
   buckets.listBuckets,
   buckets.showBucket,
   buckets.addBucket,
@@ -27,4 +31,6 @@ export const OPERATIONS: readonly Operation[] = [
   objects.removeObject,
   objects.showHistory,
   objects.explainObject,
+  history.listHistory,
+  history.pruneHistory,
 ];

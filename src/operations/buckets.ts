@@ -3,6 +3,7 @@
 import type { Knex } from 'knex';
 import { z } from 'zod';
 import * as store from '../store/buckets.js';
+import { getKind } from '../store/kinds.js';
 import { DONE, reading, writing, type Context } from './operation.js';
 import * as fields from './fields.js';
 
@@ -12,17 +13,22 @@ const bucketFields = {
   capacity: fields.capacity.optional(),
 };
 
-const shown = z.object({
-  kind: fields.kind,
-  name: fields.bucket,
-  url: fields.url,
-  weight: fields.weight,
-  capacity: fields.capacity,
-  state: z.enum(['active', 'cordoned', 'draining']),
-  state_reason: z.string().nullable(),
-  members: z.int().meta({ description: 'How many objects it holds.' }),
-  share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
-});
+const shown = z
+  .object({
+    kind: fields.kind,
+    name: fields.bucket,
+    url: fields.url,
+    weight: fields.weight,
+    capacity: fields.capacity,
+    state: z.enum(['active', 'cordoned', 'draining']),
+    state_reason: z.string().nullable(),
+    members: z.int().meta({ description: 'How many objects it holds.' }),
+    share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
+    over_full: z.boolean().meta({
+      description: 'It holds more than its fair share and the threshold of the kind beside.',
+    }),
+  })
+  .meta({ id: 'Bucket' });
 
 const done = z.object({ ...DONE, kind: fields.kind, bucket: fields.bucket });
 const changed = done.extend({ detail: fields.differences });
@@ -40,7 +46,7 @@ export const listBuckets = reading({
   output: z.object({ items: z.array(shown) }),
   example: { kind: 'hub' },
   read: async ({ database }, { kind }) => ({
-    items: withShares(await database.read((knex) => store.listBuckets(knex, kind))),
+    items: await database.read((knex) => withShares(knex, kind)),
   }),
 });
 
@@ -54,9 +60,8 @@ export const showBucket = reading({
   example,
   read: ({ database }, { kind, bucket: name }) =>
     database.read(async (knex) => {
-      const all = withShares(await store.listBuckets(knex, kind));
-      const bucket = await store.getBucket(knex, kind, name);
-      return { ...bucket, share: all.find((each) => each.name === name)?.share ?? 0 };
+      const bucket = (await withShares(knex, kind)).find((each) => each.name === name);
+      return bucket ?? { ...(await store.getBucket(knex, kind, name)), share: 0, over_full: false };
     }),
 });
 
@@ -143,9 +148,19 @@ export const removeBucket = writing({
   },
 });
 
-function withShares(buckets: readonly store.Bucket[]) {
-  const total = buckets.reduce((sum, { members }) => sum + members, 0);
-  return buckets.map((bucket) => ({ ...bucket, share: total === 0 ? 0 : bucket.members / total }));
+async function withShares(knex: Knex, kind: string) {
+  const { settings } = await getKind(knex, kind);
+  const buckets = await store.listBuckets(knex, kind);
+  const objects = buckets.reduce((sum, { members }) => sum + members, 0);
+  const weights = buckets.reduce((sum, { weight }) => sum + weight, 0);
+  return buckets.map((bucket) => {
+    const fair = (objects * bucket.weight) / weights;
+    return {
+      ...bucket,
+      share: objects === 0 ? 0 : bucket.members / objects,
+      over_full: bucket.members > Math.ceil(fair * (1 + settings.threshold / 100)),
+    };
+  });
 }
 
 function declaration(declared: Context['declared'], kind: string, name: string) {

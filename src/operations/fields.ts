@@ -29,16 +29,41 @@ function whole(min: number, max: number) {
 }
 
 /** An object's place. */
-export const assignment = z.object({
-  kind,
-  name,
-  bucket,
-  assigned_at: z.string().meta({ description: 'When it was first assigned.' }),
-  pinned: z.boolean().meta({ description: 'No plan moves it.' }),
-});
+export const assignment = z
+  .object({
+    kind,
+    name,
+    bucket,
+    assigned_at: z.string().meta({ description: 'When it was first assigned.' }),
+    pinned: z.boolean().meta({ description: 'No plan moves it.' }),
+  })
+  .meta({ id: 'Assignment' });
+
+/** A line of the history. */
+export const change = z
+  .object({
+    id: z.int(),
+    at: z.string(),
+    actor: z.string(),
+    action: z.string(),
+    kind,
+    name: name.nullable(),
+    from_bucket: bucket.nullable(),
+    to_bucket: bucket.nullable(),
+    reason: z.string().nullable(),
+    detail: z.record(z.string(), z.unknown()).nullable(),
+    plan: z.int().nullable(),
+  })
+  .meta({ id: 'Change' });
+export const prunedBefore = z
+  .string()
+  .nullable()
+  .meta({ description: 'Lines of the kind from before that time were pruned; null: none.' });
 
 /** What a change has set: each setting with what it was and what it is. */
-export const differences = z.record(z.string(), z.object({ from: z.unknown(), to: z.unknown() }));
+export const differences = z
+  .record(z.string(), z.object({ from: z.unknown(), to: z.unknown() }))
+  .meta({ id: 'Differences' });
 
 /** The answer of a list that comes in pages. */
 export function page<T extends z.ZodType>(item: T) {

@@ -2,12 +2,30 @@
 
 import { z } from 'zod';
 import * as store from '../store/kinds.js';
-import { reading } from './operation.js';
+import { NORMALIZERS } from '../normalize.js';
+import { DONE, reading, writing } from './operation.js';
 import * as fields from './fields.js';
+
+const settings = {
+  normalize: z.enum(NORMALIZERS).meta({
+    description:
+      'Which names are the same object: each its own (none); whatever the case (lower); and without what begins at the first @ (lower-local).',
+  }),
+  cookie: z.boolean().meta({ description: 'Whether /shard, /auth and /go set its cookie.' }),
+  threshold: z.number().min(1).max(1_000).meta({
+    description: 'A bucket is over-full from so many percent above its fair share.',
+  }),
+};
+const changes = {
+  normalize: settings.normalize.optional(),
+  cookie: settings.cookie.optional(),
+  threshold: settings.threshold.optional(),
+};
 
 const shown = z.object({
   name: fields.kind,
   policy: z.string(),
+  ...settings,
   version: z.int().meta({ description: 'Grows with every change of anything of the kind.' }),
   buckets: z.array(fields.bucket),
   objects: z.int().meta({ description: 'How many objects they hold.' }),
@@ -45,4 +63,66 @@ export const showKind = reading({
       if (!kind) throw store.unknownKind(name);
       return { ...kind, buckets: [...kind.buckets] };
     }),
+});
+
+const done = z.object({ ...DONE, kind: fields.kind });
+
+export const createKind = writing({
+  name: 'kind create',
+  method: 'POST',
+  path: '/kinds',
+  summary: 'Add a kind; it takes objects as soon as it has a bucket',
+  input: {
+    kind: fields.kind,
+    policy: z.string().optional().meta({ description: 'How buckets are picked: emptiest.' }),
+    ...changes,
+  },
+  output: done,
+  example: { kind: 'homedir', normalize: 'lower', cookie: false },
+  write: async (trx, { kind, policy, ...settings }, by) => {
+    await store.createKind(trx, kind, { policy, settings }, by);
+    return { action: 'kind create', kind, changed: true };
+  },
+});
+
+export const setKind = writing({
+  name: 'kind set',
+  method: 'PATCH',
+  path: '/kinds/{kind}',
+  summary: 'Change the settings of a kind; refused where two names would fall together',
+  input: { kind: fields.kind, ...changes },
+  output: done.extend({ detail: fields.differences }),
+  example: { kind: 'homedir', threshold: 20 },
+  write: async (trx, { kind, ...settings }, by, { declared }) => {
+    const detail = await store.setKind(trx, kind, settings, by);
+    const notes = Object.keys(detail)
+      .filter((key) => {
+        const said = declared[kind]?.[key as keyof typeof settings];
+        return said !== undefined && said !== detail[key]?.to;
+      })
+      .map((key) => `the settings declare ${key} of kind ${kind}: the next start sets it again`);
+    const changed = Object.keys(detail).length > 0;
+    return {
+      action: 'kind set',
+      kind,
+      detail: { ...detail },
+      changed,
+      ...(notes.length > 0 && { notes }),
+    };
+  },
+});
+
+export const removeKind = writing({
+  name: 'kind remove',
+  method: 'DELETE',
+  path: '/kinds/{kind}',
+  summary: 'Remove a kind that has no buckets',
+  input: { kind: fields.kind },
+  output: done,
+  example: { kind: 'homedir' },
+  write: async (trx, { kind }, by, { declared }) => {
+    await store.removeKind(trx, kind, by);
+    const notes = [`the settings declare ${kind}: the next start adds it again`];
+    return { action: 'kind remove', kind, changed: true, ...(declared[kind] && { notes }) };
+  },
 });

@@ -164,14 +164,27 @@ export const mergeObjects = writing({
   name: 'object merge',
   method: 'POST',
   path: `${PATH}/{name}/merge`,
-  summary: 'Make one of two objects: the second stays as it is, the first is no more',
-  input: { ...one, into: fields.name },
-  output: done.extend({ into: fields.name, from_bucket: fields.bucket, bucket: fields.bucket }),
+  summary: 'Make one of two objects: the second lives on, the first is no more',
+  input: {
+    ...one,
+    into: fields.name,
+    keep: z.enum(['into', 'from', 'older']).default('into').meta({
+      description:
+        'Whose bucket the one that lives on has: its own; that of the one that goes; that of the one assigned earlier.',
+    }),
+  },
+  output: done.extend({
+    into: fields.name,
+    keep: z.string(),
+    from_bucket: fields.bucket,
+    into_bucket: fields.bucket,
+    bucket: fields.bucket,
+  }),
   example: { kind: 'hub', name: 'brian', into: 'iana.smith' },
-  write: async (trx, { kind, name, into }, by) => {
-    const { bucket, from } = await store.mergeObjects(trx, kind, name, into, by);
-    const buckets = { from_bucket: from, bucket };
-    return { action: 'object merge', kind, name, into, ...buckets, changed: true };
+  write: async (trx, { kind, name, into, keep }, by) => {
+    const { bucket, was, from } = await store.mergeObjects(trx, kind, name, into, by, { keep });
+    const buckets = { from_bucket: from, into_bucket: was, bucket };
+    return { action: 'object merge', kind, name, into, keep, ...buckets, changed: true };
   },
 });
 
@@ -209,20 +222,6 @@ export const removeObject = writing({
   },
 });
 
-const change = z.object({
-  id: z.int(),
-  at: z.string(),
-  actor: z.string(),
-  action: z.string(),
-  kind: fields.kind,
-  name: fields.name.nullable(),
-  from_bucket: fields.bucket.nullable(),
-  to_bucket: fields.bucket.nullable(),
-  reason: z.string().nullable(),
-  detail: z.record(z.string(), z.unknown()).nullable(),
-  plan: z.int().nullable(),
-});
-
 export const showHistory = reading({
   name: 'object history',
   method: 'GET',
@@ -231,18 +230,23 @@ export const showHistory = reading({
   input: one,
   output: z.object({
     ...one,
-    assigned: z.object({ at: z.string(), bucket: fields.bucket }).nullable(),
-    changes: z.array(change),
+    assigned: z
+      .object({ at: z.string(), bucket: fields.bucket.nullable() })
+      .nullable()
+      .meta({ description: 'The bucket is null where it is no longer known.' }),
+    changes: z.array(fields.change),
+    pruned_before: fields.prunedBefore,
   }),
   example: { kind: 'hub', name: 'iana.smith' },
   read: async ({ database }, { kind, name }) => {
-    const { assigned, changes } = await history.objectHistory(database, kind, name);
+    const { assigned, changes, pruned_before } = await history.objectHistory(database, kind, name);
     if (!assigned && changes.length === 0) throw store.unknownObject(name, kind);
     return {
       kind,
       name,
       assigned: assigned ?? null,
       changes: changes.map((each) => ({ ...each })),
+      pruned_before,
     };
   },
 });
@@ -256,12 +260,13 @@ export const explainObject = reading({
   output: z.object({
     ...one,
     object: fields.assignment.nullable(),
-    change: change.nullable().meta({
+    change: fields.change.nullable().meta({
       description: 'What put it where it is; null where that was its first assignment.',
     }),
     cache: z.enum(['agrees', 'differs', 'empty', 'none']).meta({
       description: 'What the service that answers this has in memory; none: no service was asked.',
     }),
+    pruned_before: fields.prunedBefore,
     next: fields.bucket.nullable().meta({ description: 'Where a new object would go.' }),
     scores: z.array(
       z.object({
@@ -278,7 +283,7 @@ export const explainObject = reading({
   example: { kind: 'hub', name: 'nobody' },
   read: async ({ database, cached }, { kind, name }) => {
     const { change, scores, ...rest } = await explained.explainObject(database, kind, name);
-    const cache = agreement(cached?.(kind, name), rest.object?.bucket);
+    const cache = agreement(cached?.(kind, rest.object?.name ?? name), rest.object?.bucket);
     return { ...rest, change: change && { ...change }, cache, scores: [...scores] };
   },
 });

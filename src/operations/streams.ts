@@ -15,6 +15,8 @@ export interface Streamed<S extends z.ZodRawShape> extends Route {
   readonly body?: Readonly<Record<string, string>>;
   /** What comes back, by type. */
   readonly answer: Readonly<Record<string, z.ZodType | undefined>>;
+  /** The status with which the same comes back where nothing was done. */
+  readonly refusal?: number;
 }
 
 function streamed<S extends z.ZodRawShape>(stream: Streamed<S>): Streamed<S> {
@@ -41,7 +43,7 @@ const imported = z.object({
 });
 
 const findings = z.object({
-  ok: z.boolean(),
+  ok: z.boolean().meta({ description: 'Whether there is no fault.' }),
   faults: z.array(
     z.object({
       rule: z.string(),
@@ -112,6 +114,7 @@ export const STREAMS = {
       'application/x-ndjson': '{"name": "fay", "bucket": "hub-0"}\n',
     },
     answer: { 'application/json': imported },
+    refusal: 422,
   }),
   check: streamed({
     name: 'check',

@@ -30,7 +30,7 @@ export interface Bucket {
 }
 
 /** What a change has set: each setting with what it was and what it is. */
-export type Differences = Readonly<Record<string, { readonly from: Value; readonly to: Value }>>;
+export type Differences<V = Value> = Readonly<Record<string, { readonly from: V; readonly to: V }>>;
 
 type Value = string | number | null;
 

@@ -23,7 +23,11 @@ export interface Change extends By {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-export async function recordChange(trx: Knex.Transaction, change: Change): Promise<void> {
+/** Appends a line, and resolves with its id. */
+export async function recordChange(trx: Knex.Transaction, change: Change): Promise<number> {
   const detail = change.detail && JSON.stringify(change.detail);
-  await trx('change').insert({ ...change, detail });
+  const [row] = await trx('change')
+    .insert({ ...change, detail })
+    .returning<{ id: number | string }[]>('id');
+  return Number(row?.id);
 }

@@ -263,6 +263,7 @@ function connectSqlite(file: string, mayCreate: boolean, isBulk: boolean): Datab
     connection: { filename: path },
     useNullAsDefault: true,
     log: SILENT,
+    compileSqlOnError: false, // knex would write the values, and with them names, into messages
     pool: {
       // one for the engine, one for everything else
       ...(isBulk ? ALONE : { min: 0, max: 2 }),
@@ -319,6 +320,7 @@ function connectPostgres(url: string, isBulk: boolean): Database {
       pipeline: !isBulk, // knex's types do not know it; COPY cannot be sent in one
     } as pg.ClientConfig as Knex.PgConnectionConfig,
     log: SILENT,
+    compileSqlOnError: false, // knex would write the values, and with them names, into messages
     acquireConnectionTimeout: 5_000,
     pool: {
       ...(isBulk ? ALONE : { min: 0, max: 8 }),

@@ -1,6 +1,9 @@
 // What assignment asks of a database: sqlite.ts and postgres.ts each answer by hand, on the driver
 // that knex opened.
 
+import type { SharderError } from '../errors.js';
+import type { KindSettings } from './kind-settings.js';
+
 /** A bucket as an answer needs it. `url` is null where the bucket has none. */
 export interface BucketRow {
   readonly bucket: string;
@@ -15,6 +18,8 @@ export interface ObjectKey {
 
 /** What became of one name: it was there already, or it was placed now. */
 export interface AssignedRow extends BucketRow {
+  /** The name as it is stored. */
+  readonly name: string;
   readonly isNew: boolean;
 }
 
@@ -63,20 +68,27 @@ export interface Engine {
    */
   generation(): number;
 
+  /**
+   * The settings of a kind as they were heard last, the defaults of one that is not there; the same
+   * object as long as nothing changes.
+   */
+  settings(kind: string): KindSettings;
+
   /** This process has written by another connection: the next `generation` must tell. */
   lookAgain(): void;
 
   /**
-   * One transaction under the kind's lock: looks the names up once more, places those that are
-   * still new, and commits durably before it answers. Null stands for a name for which there was
-   * no room. Rejects with `unknown_kind`, `database_unavailable`, `database_busy` or
+   * One transaction under the kind's lock: makes the names normal, by the settings that the lock has
+   * read, looks them up once more, places those that are still new, and commits durably before it
+   * answers. Of several names that are one, the first is new. Null stands for a name for which there
+   * was no room, an error for one that has no normal form. Rejects with `unknown_kind`, `database_unavailable`, `database_busy` or
    * `database_full`; then nothing was stored, unless the connection broke during the commit.
    */
   assign(
     kind: string,
     names: readonly string[],
     pick: Pick,
-  ): Promise<readonly (AssignedRow | null)[]>;
+  ): Promise<readonly (AssignedRow | SharderError | null)[]>;
 
   /** Resolves when the database answers; rejects with why it does not. */
   check(): Promise<void>;

@@ -1,10 +1,13 @@
 // What was: the lines of the table `change`, and what they tell.
 
 import type { Knex } from 'knex';
+import { SharderError } from '../errors.js';
 import { checkObjectName } from '../names.js';
+import { tryNormalize } from '../normalize.js';
 import type { Database } from './database.js';
-import { checkKind } from './kinds.js';
-import { toIso, type ObjectRow } from './objects.js';
+import { checkKind, getKind } from './kinds.js';
+import { findRow, toIso } from './objects.js';
+import { readHorizon } from './prune.js';
 
 /** A line of the history. */
 export interface ChangeRow {
@@ -24,13 +27,19 @@ export interface ChangeRow {
 
 /** What is known of one object. */
 export interface History {
-  /** When it was assigned, and to which bucket; undefined of one that never was. */
-  readonly assigned: { readonly at: string; readonly bucket: string } | undefined;
+  /**
+   * When it was assigned, and to which bucket; undefined of one that never was. The bucket is null
+   * where it was assigned before `pruned_before`: what moved it since may be among what was pruned.
+   */
+  readonly assigned: { readonly at: string; readonly bucket: string | null } | undefined;
   /** All changes since, oldest first, those under an earlier name too. */
   readonly changes: readonly ChangeRow[];
+  /** Earlier lines of the kind were pruned; ISO 8601, UTC. Null where none was. */
+  readonly pruned_before: string | null;
 }
 
-interface Stored extends Omit<ChangeRow, 'id' | 'at' | 'detail' | 'plan'> {
+/** A line as the drivers give it. */
+export interface Stored extends Omit<ChangeRow, 'id' | 'at' | 'detail' | 'plan'> {
   readonly id: number | string;
   readonly at: string | Date;
   readonly detail: string | Readonly<Record<string, unknown>> | null;
@@ -38,7 +47,7 @@ interface Stored extends Omit<ChangeRow, 'id' | 'at' | 'detail' | 'plan'> {
   readonly assigned_at: string | Date | null;
 }
 
-function toChange(row: Stored): ChangeRow {
+export function toChange(row: Stored): ChangeRow {
   const { id, at, actor, action, kind, name, from_bucket, to_bucket, reason, detail, plan } = row;
   return {
     id: Number(id),
@@ -66,15 +75,23 @@ export async function objectHistory(
 ): Promise<History> {
   checkObjectName(name);
   return database.read(async (knex) => {
-    await checkKind(knex, kind);
-    const lines = await linesOf(knex, kind, name);
-    const row = await knex('shard').where({ kind, name }).first<ObjectRow | undefined>();
+    const kindRow = await getKind(knex, kind);
+    const row = await findRow(knex, kindRow, name);
+    const normal = tryNormalize(name, kindRow.settings.normalize);
+    const called = row?.name ?? (typeof normal === 'string' ? normal : name);
+    let lines = await linesOf(knex, kind, called);
+    // Of one that is no more the name may be older than the setting.
+    if (!row && lines.length === 0) lines = await linesOf(knex, kind, name);
     const first = lines.find(({ assigned_at }) => assigned_at !== null);
     const at = first?.assigned_at ?? row?.assigned_at;
     const bucket = first?.from_bucket ?? row?.bucket;
+    const horizon = await readHorizon(knex, kind); // after the lines: what was pruned meanwhile is told
+    const isKnown = !horizon || (at != null && new Date(at) >= horizon);
     return {
-      assigned: at && bucket !== undefined ? { at: toIso(at), bucket } : undefined,
+      assigned:
+        at && bucket !== undefined ? { at: toIso(at), bucket: isKnown ? bucket : null } : undefined,
       changes: lines.map(toChange),
+      pruned_before: horizon?.toISOString() ?? null,
     };
   });
 }
@@ -113,7 +130,8 @@ export interface Whereabouts {
 /**
  * Where every object of a kind was at a time, by the names that they had then, in pages, by name. The
  * first change after that time tells what was before it; where there is none, the object is where it
- * was. Begins behind the name `after`. Throws `unknown_kind`.
+ * was. Begins behind the name `after`. Throws `unknown_kind`; or `forgotten`, for a time of which lines
+ * were pruned, also if that is done meanwhile.
  */
 export async function* objectsAt(
   database: Database,
@@ -126,7 +144,7 @@ export async function* objectsAt(
   // As the columns have it: text on SQLite.
   const time = database.engineName === 'sqlite' ? at.toISOString() : at;
   for (let last = after; ;) {
-    const rows = await database.readPage((knex) => {
+    const rows = await database.readPage(async (knex) => {
       const isLater = (name: Knex.Raw | Knex.Ref<string, object>) =>
         knex('change').where({ kind, name }).where('at', '>', time);
       const moved = knex('change as c')
@@ -147,7 +165,7 @@ export async function* objectsAt(
         .orderBy('s.name')
         .limit(pageSize)
         .select('s.name', 's.bucket');
-      return knex
+      const page = await knex
         .from(
           knex
             .select('*')
@@ -158,9 +176,21 @@ export async function* objectsAt(
         .orderBy('name')
         .limit(pageSize)
         .select<{ name: string; bucket: string }[]>('name', 'bucket');
+      // After the page: a line that is not there any more was pruned by one that is.
+      const horizon = await readHorizon(knex, kind);
+      if (horizon && at < horizon) throw forgotten(kind, horizon);
+      return page;
     });
     if (rows.length > 0) yield rows.map((row) => ({ kind, ...row }));
     last = rows.at(-1)?.name ?? '';
     if (rows.length < pageSize) break;
   }
+}
+
+function forgotten(kind: string, horizon: Date): SharderError {
+  const time = horizon.toISOString();
+  return new SharderError(
+    'forgotten',
+    `where objects of kind ${kind} were then is no longer known: its history was pruned, and begins at ${time}`,
+  );
 }

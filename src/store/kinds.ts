@@ -3,6 +3,7 @@
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { checkKindName } from '../names.js';
+import { renameToNormal } from './renormalize.js';
 import {
   columns,
   differences,
@@ -10,19 +11,27 @@ import {
   listBuckets,
   updateBucket,
   type BucketSettings,
+  type Differences,
 } from './buckets.js';
-import type { By } from './changes.js';
+import { recordChange, type By } from './changes.js';
 import type { Database } from './database.js';
+import {
+  checkKindChanges,
+  readKindSettings,
+  toObject,
+  type KindChanges,
+  type KindSettings,
+} from './kind-settings.js';
 
 /** A kind as the settings declare it. */
-export interface KindDeclaration {
+export interface KindDeclaration extends KindChanges {
   readonly buckets: readonly ({ readonly name: string } & BucketSettings)[];
 }
 
 export function unknownKind(kind: string): SharderError {
   return new SharderError(
     'unknown_kind',
-    `there is no kind ${JSON.stringify(kind)}: declare it under \`kinds\` in sharder.yml and start the service again`,
+    `there is no kind ${JSON.stringify(kind)}: make it (\`sharder kind create\`), or declare it under \`kinds\` in sharder.yml and start the service again`,
   );
 }
 
@@ -37,10 +46,165 @@ export async function addKind(
   await trx('kind').insert(row).onConflict('name').ignore();
 }
 
-/** Takes the kind's lock for the rest of the transaction. Throws `unknown_kind`. */
-export async function lockKind(trx: Knex.Transaction, kind: string): Promise<void> {
-  const changed = await trx('kind').where({ name: kind }).increment('version');
-  if (changed === 0) throw unknownKind(kind);
+/** A row of the table. */
+export interface KindRow {
+  readonly name: string;
+  readonly policy: string;
+  readonly settings: KindSettings;
+  /** The column `settings`, with what else somebody has put there. */
+  readonly json: Readonly<Record<string, unknown>>;
+  /** Grows with every transaction that changes anything of the kind. */
+  readonly version: number;
+}
+
+interface StoredRow {
+  readonly name: string;
+  readonly policy: string;
+  readonly settings: unknown;
+  readonly version: number | string;
+}
+
+const COLUMNS = ['name', 'policy', 'settings', 'version'] as const;
+
+function toRow({ settings, version, ...row }: StoredRow): KindRow {
+  return {
+    ...row,
+    settings: readKindSettings(settings),
+    json: toObject(settings),
+    version: Number(version), // PostgreSQL's driver gives a bigint as a string
+  };
+}
+
+/**
+ * Takes the kind's lock for the rest of the transaction, and resolves with its row. Throws
+ * `unknown_kind`.
+ */
+export async function lockKind(trx: Knex.Transaction, kind: string): Promise<KindRow> {
+  const [row] = await trx('kind')
+    .where({ name: kind })
+    .increment('version')
+    .returning<StoredRow[]>([...COLUMNS]);
+  if (!row) throw unknownKind(kind);
+  return toRow(row);
+}
+
+/** The row of a kind. Throws `unknown_kind`. */
+export async function getKind(knex: Knex, kind: string): Promise<KindRow> {
+  const row = await knex('kind')
+    .where({ name: kind })
+    .first<StoredRow | undefined>(...COLUMNS);
+  if (!row) throw unknownKind(kind);
+  return toRow(row);
+}
+
+/** The rows of all kinds, by name. */
+export async function listKindRows(knex: Knex): Promise<KindRow[]> {
+  const rows: StoredRow[] = await knex('kind')
+    .orderBy('name')
+    .select(...COLUMNS);
+  return rows.map(toRow);
+}
+
+/** How a kind is to be. */
+export interface NewKind {
+  readonly policy?: string | undefined;
+  readonly settings?: KindChanges | undefined;
+}
+
+/** Adds a kind without buckets. Throws `exists`, `bad_name` or `bad_request`. */
+export async function createKind(
+  trx: Knex.Transaction,
+  kind: string,
+  { policy = 'emptiest', settings = {} }: NewKind,
+  by: By,
+): Promise<void> {
+  checkKindName(kind);
+  checkPolicy(policy);
+  checkKindChanges(settings);
+  // Its row is its lock from here on.
+  const made = await trx('kind')
+    .insert({ name: kind, policy, settings: JSON.stringify(settings) })
+    .onConflict('name')
+    .ignore()
+    .returning('name');
+  if (made.length === 0) throw new SharderError('exists', `there is a kind ${kind} already`);
+  await recordChange(trx, { ...by, action: 'kind create', kind, detail: { policy, ...settings } });
+}
+
+function checkPolicy(policy: string): void {
+  if (policy === 'emptiest') return;
+  const what = policy === 'hash' ? 'is not there yet' : 'is none';
+  throw new SharderError(
+    'bad_request',
+    `policy ${JSON.stringify(policy)} ${what}: it must be emptiest`,
+  );
+}
+
+/**
+ * Sets what `changes` says, and resolves with what that changed: nothing where all was so already. A
+ * new `normalize` renames the objects that would be called otherwise. Throws `unknown_kind`,
+ * `bad_request`, or what `renameToNormal` throws.
+ */
+export async function setKind(
+  trx: Knex.Transaction,
+  kind: string,
+  changes: KindChanges,
+  by: By,
+): Promise<KindDifferences> {
+  checkKindChanges(changes);
+  return updateKind(trx, await lockKind(trx, kind), changes, by);
+}
+
+/** What a change has set of a kind. */
+export type KindDifferences = Differences<string | number | boolean>;
+
+// Under the kind's lock.
+async function updateKind(
+  trx: Knex.Transaction,
+  row: KindRow,
+  changes: KindChanges,
+  by: By,
+): Promise<KindDifferences> {
+  const { name: kind, json } = row;
+  const detail = kindDifferences(row, changes);
+  const keys = Object.keys(detail);
+  if (keys.length === 0) return detail;
+  const set = Object.fromEntries(keys.map((key) => [key, detail[key]?.to]));
+  await trx('kind')
+    .where({ name: kind })
+    .update({ settings: JSON.stringify({ ...json, ...set }) });
+  await recordChange(trx, { ...by, action: 'kind set', kind, detail });
+  if (detail.normalize && changes.normalize) {
+    await renameToNormal(trx, kind, changes.normalize, by);
+  }
+  return detail;
+}
+
+// A value that is none is shown as it stands there.
+function kindDifferences({ settings, json }: KindRow, changes: KindChanges): KindDifferences {
+  return Object.fromEntries(
+    (Object.keys(settings) as (keyof KindSettings)[]).flatMap((key) => {
+      const to = changes[key];
+      const isOdd = key in json && json[key] !== settings[key];
+      const from = isOdd ? JSON.stringify(json[key]) : settings[key];
+      return to === undefined || to === from ? [] : [[key, { from, to }] as const];
+    }),
+  );
+}
+
+/** Removes a kind that has no buckets. Throws `unknown_kind` or `not_empty`. */
+export async function removeKind(trx: Knex.Transaction, kind: string, by: By): Promise<void> {
+  await lockKind(trx, kind);
+  const [first, ...others] = await listBuckets(trx, kind);
+  if (first) {
+    const buckets = `bucket ${first.name}${others.length > 0 ? ` and ${others.length} more` : ''}`;
+    throw new SharderError(
+      'not_empty',
+      `kind ${kind} has ${buckets}: remove what it has first (\`sharder bucket remove ${first.name} --kind ${kind}\`)`,
+    );
+  }
+  await trx('kind').where({ name: kind }).delete();
+  await recordChange(trx, { ...by, action: 'kind remove', kind });
 }
 
 /** Throws `unknown_kind` unless there is such a kind. */
@@ -48,7 +212,7 @@ export async function checkKind(knex: Knex, kind: string): Promise<void> {
   if (!(await knex('kind').where({ name: kind }).first('name'))) throw unknownKind(kind);
 }
 
-export interface Kind {
+export interface Kind extends KindSettings {
   readonly name: string;
   readonly policy: string;
   /** Grows with every transaction that changes anything of the kind. */
@@ -59,43 +223,26 @@ export interface Kind {
   readonly objects: number;
 }
 
-/** What a kind is told by a person, but its buckets. */
-export interface KindSettings {
-  readonly name: string;
-  readonly policy: string;
-  readonly settings: Readonly<Record<string, unknown>>;
-}
+/** What a kind was told, but its buckets. */
+export type StoredKind = Pick<KindRow, 'name' | 'policy'> & { readonly settings: KindRow['json'] };
 
 /** The settings of all kinds, or of one, by name. Throws `unknown_kind`. */
-export async function listKindSettings(knex: Knex, kind?: string): Promise<KindSettings[]> {
-  if (kind !== undefined) await checkKind(knex, kind);
-  const rows = await knex('kind')
-    .where(kind === undefined ? {} : { name: kind })
-    .orderBy('name')
-    .select<{ name: string; policy: string; settings: unknown }[]>('name', 'policy', 'settings');
-  return rows.map(({ settings, ...row }) => ({
-    ...row,
-    // SQLite has JSON as text.
-    settings: (typeof settings === 'string' ? JSON.parse(settings) : settings) as object,
-  })) as KindSettings[];
+export async function listKindSettings(knex: Knex, kind?: string): Promise<StoredKind[]> {
+  const rows = kind === undefined ? await listKindRows(knex) : [await getKind(knex, kind)];
+  return rows.map(({ name, policy, json }) => ({ name, policy, settings: json }));
 }
 
 /** All kinds, by name. */
 export async function listKinds(knex: Knex): Promise<Kind[]> {
-  const kinds = await knex('kind')
-    .orderBy('name')
-    .select<{ name: string; policy: string; version: number | string }[]>(
-      'name',
-      'policy',
-      'version',
-    );
+  const kinds = await listKindRows(knex);
   const buckets = await listBuckets(knex);
-  return kinds.map(({ name, policy, version }) => {
+  return kinds.map(({ name, policy, settings, version }) => {
     const own = buckets.filter(({ kind }) => kind === name);
     return {
       name,
       policy,
-      version: Number(version), // PostgreSQL's driver gives a bigint as a string
+      ...settings,
+      version,
       buckets: own.map((bucket) => bucket.name),
       objects: own.reduce((sum, { members }) => sum + members, 0),
     };
@@ -105,7 +252,8 @@ export async function listKinds(knex: Knex): Promise<Kind[]> {
 /**
  * Adds the kinds and buckets that are not there yet, and sets what a declaration says of those that
  * are. What it leaves out stays as it is, and nothing is removed. Writes only where there is
- * something to write. Throws `bad_name` or `bad_request`, and then has changed nothing of that kind.
+ * something to write. Throws `bad_name`, `bad_request`, or what `setKind` throws, and then has changed
+ * nothing of that kind.
  */
 export async function declareKinds(
   database: Database,
@@ -115,6 +263,7 @@ export async function declareKinds(
   for (const [kind, declaration] of Object.entries(kinds)) {
     checkKindName(kind);
     checkDistinct(kind, declaration);
+    checkKindChanges(settingsOf(declaration));
     if ((await database.read((knex) => missing(knex, kind, declaration))).length === 0) continue;
     await database.write(async (trx) => {
       await addKind(trx, kind);
@@ -131,19 +280,26 @@ function checkDistinct(kind: string, { buckets }: KindDeclaration): void {
   throw new SharderError('bad_request', `kind ${kind}: bucket ${twice} is declared twice`);
 }
 
+function settingsOf({ normalize, cookie, threshold }: KindDeclaration): KindChanges {
+  return { normalize, cookie, threshold };
+}
+
 type Step = (trx: Knex.Transaction, by: By) => Promise<void>;
 
 // The steps from what is there to what is declared.
 async function missing(
   knex: Knex,
   kind: string,
-  { buckets }: KindDeclaration,
+  declaration: KindDeclaration,
 ): Promise<readonly Step[]> {
-  if (!(await knex('kind').where({ name: kind }).first('name'))) {
-    return [() => Promise.resolve()]; // the insert above is the step; what follows, it reads anew
-  }
+  const row = (await listKindRows(knex)).find(({ name }) => name === kind);
+  // The insert above is the step; what follows, it reads anew.
+  if (!row) return [() => Promise.resolve()];
+  const settings = settingsOf(declaration);
+  const isSo = Object.keys(kindDifferences(row, settings)).length === 0;
+  const set: Step = async (trx, by) => void (await updateKind(trx, row, settings, by));
   const there = new Map((await listBuckets(knex, kind)).map((row) => [row.name, row]));
-  return buckets.flatMap(({ name, ...settings }): Step[] => {
+  const steps = declaration.buckets.flatMap(({ name, ...settings }): Step[] => {
     const bucket = there.get(name);
     if (!bucket) return [(trx, by) => insertBucket(trx, kind, name, settings, by)];
     const declared = columns(settings);
@@ -152,4 +308,5 @@ async function missing(
       (trx, by) => updateBucket(trx, bucket, declared, 'bucket set', by).then(() => undefined),
     ];
   });
+  return isSo ? steps : [set, ...steps];
 }

@@ -15,6 +15,11 @@ const LONGEST_RECONNECT_WAIT_MS = 1_000;
 
 export interface ListenerEvents {
   readonly dropped: (key: ObjectKey) => void;
+  /**
+   * Reads anew, on this connection, what is kept in memory beside answers: before anything that was
+   * heard is believed, and when something else than an object has changed.
+   */
+  readonly refresh: (connection: pg.Client) => Promise<void>;
   /** The database answered on this connection. */
   readonly alive: () => void;
   /** The connection broke, or could not be opened again. */
@@ -99,10 +104,11 @@ export class Listener {
     connection.on('error', broken);
     connection.on('end', broken);
     connection.on('notification', ({ payload }) => {
-      this.#hear(payload ?? '');
+      this.#hear(connection, payload ?? '');
     });
     await connection.query('listen sharder');
     await this.#sayHello();
+    await this.#events.refresh(connection);
     if (this.#connection !== connection) throw new Error('the connection broke at once');
     this.#generation++;
     this.#hears = true;
@@ -141,7 +147,7 @@ export class Listener {
     }
   }
 
-  #hear(payload: string): void {
+  #hear(connection: pg.Client, payload: string): void {
     const message = parse(payload);
     if (message.hello !== undefined) {
       this.#onHello(message.hello);
@@ -149,6 +155,19 @@ export class Listener {
       this.#events.dropped({ kind: message.kind, name: message.name });
     } else {
       this.#generation++;
+      void this.#refresh(connection);
+    }
+  }
+
+  // Where several run, the one that was sent last is answered last.
+  async #refresh(connection: pg.Client): Promise<void> {
+    try {
+      await this.#events.refresh(connection);
+    } catch {
+      // As if nothing were heard any more: a new connection begins by reading all.
+      if (this.#connection !== connection) return;
+      this.#disconnect();
+      this.#wake();
     }
   }
 

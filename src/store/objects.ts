@@ -1,12 +1,14 @@
-// The table `shard`, as people list and change it. Objects are assigned elsewhere: see sharder.ts.
+// The table `shard`, as people list and change it. Objects are assigned elsewhere: see sharder.ts. A
+// name that a person gives is made normal by the settings of its kind.
 
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { checkObjectName } from '../names.js';
+import { normalizeName, tryNormalize } from '../normalize.js';
 import { getBucket, isOpen } from './buckets.js';
 import { recordChange, type By } from './changes.js';
 import type { Database, Reader } from './database.js';
-import { checkKind, listKinds, lockKind } from './kinds.js';
+import { checkKind, getKind, listKindRows, listKinds, lockKind, type KindRow } from './kinds.js';
 
 /** Where an object is. */
 export interface Assignment {
@@ -56,10 +58,9 @@ export async function findObjects(
 ): Promise<Assignment[]> {
   checkObjectName(name);
   return database.read(async (knex) => {
-    if (kind !== undefined) await checkKind(knex, kind);
-    const kinds = kind === undefined ? (await listKinds(knex)).map((each) => each.name) : [kind];
-    const rows = await knex('shard').whereIn('kind', kinds).where({ name }).orderBy('kind');
-    return (rows as ObjectRow[]).map(toAssignment);
+    const kinds = kind === undefined ? await listKindRows(knex) : [await getKind(knex, kind)];
+    const rows = await Promise.all(kinds.map((each) => findRow(knex, each, name)));
+    return rows.filter((row) => row !== undefined).map(toAssignment);
   });
 }
 
@@ -129,8 +130,8 @@ export async function moveObject(
   by: By,
   { force = false }: { readonly force?: boolean | undefined } = {},
 ): Promise<string> {
-  await lockKind(trx, kind);
-  const object = await getObject(trx, kind, name);
+  const row = await lockKind(trx, kind);
+  const object = await getObject(trx, row, name);
   const from = object.bucket;
   const bucket = await getBucket(trx, kind, to);
   if (from === to) return from;
@@ -144,7 +145,7 @@ export async function moveObject(
       `bucket ${to} of kind ${kind} is ${why}: choose another, or force it (--force)`,
     );
   }
-  await trx('shard').where({ kind, name }).update({ bucket: to });
+  await trx('shard').where({ id: object.id }).update({ bucket: to });
   await recordChange(trx, { ...by, action: 'object move', ...before(object), to_bucket: to });
   return from;
 }
@@ -159,9 +160,9 @@ export async function removeObject(
   name: string,
   by: By,
 ): Promise<string> {
-  await lockKind(trx, kind);
-  const object = await getObject(trx, kind, name);
-  await trx('shard').where({ kind, name }).delete();
+  const row = await lockKind(trx, kind);
+  const object = await getObject(trx, row, name);
+  await trx('shard').where({ id: object.id }).delete();
   await recordChange(trx, { ...by, action: 'object remove', ...before(object) });
   return object.bucket;
 }
@@ -177,10 +178,16 @@ export async function renameObject(
   to: string,
   by: By,
 ): Promise<string> {
-  await lockKind(trx, kind);
-  const object = await getObject(trx, kind, name);
+  const row = await lockKind(trx, kind);
+  const object = await getObject(trx, row, name);
   if (name === to) return object.bucket;
-  checkObjectName(to);
+  to = normalizeName(to, row.settings.normalize);
+  if (object.name === to) {
+    throw new SharderError(
+      'exists',
+      `object ${JSON.stringify(to)} of kind ${kind} is called so already: normalize of the kind is ${row.settings.normalize}`,
+    );
+  }
   const there = await trx('shard').where({ kind, name: to }).first<ObjectRow | undefined>();
   if (there) {
     throw new SharderError(
@@ -188,25 +195,33 @@ export async function renameObject(
       `there is an object ${JSON.stringify(to)} of kind ${kind} already, in bucket ${there.bucket}: to make one of the two, merge them (sharder object merge)`,
     );
   }
-  await trx('shard').where({ kind, name }).update({ name: to });
+  await trx('shard').where({ id: object.id }).update({ name: to });
   const action = 'object rename';
   await recordChange(trx, { ...by, action, ...before(object), detail: { to } });
   const named = { kind, name: to, to_bucket: object.bucket };
-  await recordChange(trx, { ...by, action, ...named, detail: { from: name } });
+  await recordChange(trx, { ...by, action, ...named, detail: { from: object.name } });
   return object.bucket;
 }
+
+/** Whose bucket stays when two objects become one: `older` is the one that was assigned earlier. */
+export type Keep = 'into' | 'from' | 'older';
 
 /** What `mergeObjects` has made of two objects. */
 export interface Merge {
   /** The bucket of the one that is left. */
   readonly bucket: string;
+  /** The bucket in which it was. */
+  readonly was: string;
   /** The bucket in which the other one was. */
   readonly from: string;
 }
 
 /**
- * Makes one of two objects: `into` stays as it is, in its bucket, and `name` is no more. Throws
- * `unknown_kind`, `unknown_object` or `bad_request`.
+ * Makes one of two objects: `name` is no more, and `into` lives on, pinned or not as it was, and
+ * assigned when it was. `keep` says whose bucket it has: its own, that of the other one, or that of
+ * the one which was assigned earlier, its own if both were at once. No bucket is too full or closed
+ * for that: one of the two was in it already. Throws `unknown_kind`, `unknown_object` or
+ * `bad_request`.
  */
 export async function mergeObjects(
   trx: Knex.Transaction,
@@ -214,17 +229,23 @@ export async function mergeObjects(
   name: string,
   into: string,
   by: By,
+  { keep = 'into' }: { readonly keep?: Keep | undefined } = {},
 ): Promise<Merge> {
-  if (name === into) throw new SharderError('bad_request', 'an object cannot merge into itself');
-  await lockKind(trx, kind);
-  const object = await getObject(trx, kind, name);
-  const left = await getObject(trx, kind, into);
-  await trx('shard').where({ kind, name }).delete();
+  const row = await lockKind(trx, kind);
+  const object = await getObject(trx, row, name);
+  const left = await getObject(trx, row, into);
+  if (object.id === left.id) {
+    throw new SharderError('bad_request', 'an object cannot merge into itself');
+  }
+  const isOlder = new Date(object.assigned_at) < new Date(left.assigned_at);
+  const { bucket } = keep === 'from' || (keep === 'older' && isOlder) ? object : left;
+  await trx('shard').where({ id: object.id }).delete();
+  if (bucket !== left.bucket) await trx('shard').where({ id: left.id }).update({ bucket });
   const action = 'object merge';
-  await recordChange(trx, { ...by, action, ...before(object), detail: { into } });
-  const kept = { ...before(left), to_bucket: left.bucket };
-  await recordChange(trx, { ...by, action, ...kept, detail: { from: name } });
-  return { bucket: left.bucket, from: object.bucket };
+  await recordChange(trx, { ...by, action, ...before(object), detail: { into: left.name, keep } });
+  const kept = { ...before(left), to_bucket: bucket };
+  await recordChange(trx, { ...by, action, ...kept, detail: { from: object.name, keep } });
+  return { bucket, was: left.bucket, from: object.bucket };
 }
 
 /**
@@ -238,22 +259,38 @@ export async function pinObject(
   pinned: boolean,
   by: By,
 ): Promise<boolean> {
-  await lockKind(trx, kind);
-  const object = await getObject(trx, kind, name);
+  const row = await lockKind(trx, kind);
+  const object = await getObject(trx, row, name);
   if (Boolean(object.pinned) === pinned) return false;
-  await trx('shard').where({ kind, name }).update({ pinned });
+  await trx('shard').where({ id: object.id }).update({ pinned });
   const action = pinned ? 'object pin' : 'object unpin';
   await recordChange(trx, { ...by, action, ...before(object), to_bucket: object.bucket });
   return true;
 }
 
-async function getObject(trx: Knex.Transaction, kind: string, name: string): Promise<ObjectRow> {
+async function getObject(trx: Knex.Transaction, kind: KindRow, name: string): Promise<ObjectRow> {
   checkObjectName(name);
-  const row = await trx('shard')
-    .where({ kind, name })
-    .first<ObjectRow | undefined>(...COLUMNS);
-  if (!row) throw unknownObject(name, kind);
+  const row = await findRow(trx, kind, name);
+  if (!row) throw unknownObject(name, kind.name);
   return row;
+}
+
+/**
+ * The row that a person means by this name. One that is called exactly so goes first: stored names
+ * are normal, and where somebody wrote another into the table, it can be told from the normal one.
+ */
+export async function findRow(
+  knex: Knex,
+  { name: kind, settings }: KindRow,
+  name: string,
+): Promise<ObjectRow | undefined> {
+  const normal = tryNormalize(name, settings.normalize);
+  const names = typeof normal === 'string' ? [name, normal] : [name];
+  const rows: ObjectRow[] = await knex('shard')
+    .where({ kind })
+    .whereIn('name', names)
+    .select(...COLUMNS);
+  return rows.find((row) => row.name === name) ?? rows[0];
 }
 
 // What a line of history says of an object that was there.

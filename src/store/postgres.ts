@@ -4,6 +4,7 @@
 import type { Knex } from 'knex';
 import type pg from 'pg';
 import { SharderError } from '../errors.js';
+import { tryNormalize, type Normalize } from '../normalize.js';
 import type {
   AssignedRow,
   BucketRow,
@@ -13,6 +14,7 @@ import type {
   ObjectKey,
   Pick,
 } from './engine.js';
+import { HeldSettings, type KindSettings } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
 import { Listener } from './listener.js';
 import {
@@ -69,10 +71,14 @@ const READ = {
 const BEGIN = query('begin isolation level read committed');
 const LOCK = {
   name: 'sharder_lock',
-  ...query('update kind set version = version + 1 where name = $1'),
+  ...query(
+    'update kind set version = version + 1 where name = $1 returning settings::text as settings',
+  ),
 };
 const COMMIT = query('commit');
 const ROLLBACK = query('rollback');
+
+const SETTINGS = query('select name, settings::text as settings from kind');
 
 function query(text: string) {
   return { text, query_timeout: QUERY_TIMEOUT_MS };
@@ -100,6 +106,7 @@ export class PostgresEngine implements Engine {
   readonly #knex: Knex;
   readonly #listener: Listener;
   readonly #events: EngineEvents;
+  readonly #settings = new HeldSettings();
   readonly #inFlight = new Set<(why: SharderError) => void>();
   #brokeAt = 0;
   #isUp = true;
@@ -109,6 +116,10 @@ export class PostgresEngine implements Engine {
     this.#events = events;
     this.#listener = new Listener(pool, {
       dropped: events.dropped,
+      refresh: async (connection) => {
+        const { rows } = await connection.query<{ name: string; settings: string }>(SETTINGS);
+        this.#settings.replace(rows);
+      },
       alive: () => {
         if (this.#isUp) return;
         this.#isUp = true;
@@ -146,13 +157,17 @@ export class PostgresEngine implements Engine {
     return this.#listener.generation;
   }
 
+  settings(kind: string): KindSettings {
+    return this.#settings.of(kind);
+  }
+
   lookAgain(): void {
     // The message of the trigger is on its way.
   }
 
   async assign(kind: string, names: readonly string[], pick: Pick) {
     const started = performance.now();
-    const rows = await this.#use((client) => assign(client, kind, names, pick));
+    const rows = await this.#use((client) => assign(client, this.#settings, kind, names, pick));
     this.#events.assigned(kind, names.length, (performance.now() - started) / 1000);
     return rows;
   }
@@ -257,42 +272,84 @@ export class PostgresEngine implements Engine {
 // The kind's lock first: whoever holds it reads what all before it committed, for each statement
 // of a READ COMMITTED transaction sees the table anew. What does not wait for an answer in between
 // goes out in one write (the connection's `pipeline`); a statement that fails fails those after it.
+//
+// So the names are looked up by the settings that were heard last. Where the lock tells of others,
+// they are looked up once more: while it is held, those stay.
 async function assign(
   client: pg.Client,
+  held: HeldSettings,
   kind: string,
   names: readonly string[],
   pick: Pick,
-): Promise<(AssignedRow | null)[]> {
-  const [, lock, read] = await Promise.all([
+): Promise<(AssignedRow | SharderError | null)[]> {
+  const { normalize } = held.of(kind);
+  let named = toNamed(names, normalize);
+  const [, lock, first] = await Promise.all([
     client.query(BEGIN),
-    client.query({ ...LOCK, values: [kind] }),
-    client.query<ReadRow>({ ...READ, values: [kind, names] }),
+    client.query<{ settings: string }>({ ...LOCK, values: [kind] }),
+    client.query<ReadRow>({ ...READ, values: [kind, named.distinct] }),
   ]);
-  if (lock.rowCount !== 1) {
+  const [row] = lock.rows;
+  if (!row) {
     await client.query(ROLLBACK);
     throw unknownKind(kind);
   }
+  let read = first;
+  const current = held.take(kind, row.settings);
+  if (current.normalize !== normalize) {
+    named = toNamed(names, current.normalize);
+    read = await client.query<ReadRow>({ ...READ, values: [kind, named.distinct] });
+  }
 
+  const { distinct } = named;
   const { found, candidates } = read.rows[0] ?? { found: null, candidates: null };
-  const rows = new Array<AssignedRow | null>(names.length).fill(null);
-  for (const { i, bucket, url } of found ?? []) rows[i - 1] = { bucket, url, isNew: false };
-  const fresh = names.map((_, i) => i).filter((i) => rows[i] === null);
+  const rows = new Map<string, AssignedRow>();
+  for (const { i, bucket, url } of found ?? []) {
+    const name = distinct[i - 1] ?? '';
+    rows.set(name, { name, bucket, url, isNew: false });
+  }
+  const fresh = distinct.filter((name) => !rows.has(name));
 
   const open = candidates ?? [];
   const urls = new Map(open.map(({ name, url }) => [name, url]));
   const picks = pick(open, fresh.length);
   if (picks.length === 0) {
     await client.query(ROLLBACK);
-    return rows;
+    return answers(named, rows);
   }
   const placed = fresh.slice(0, picks.length);
-  placed.forEach((at, i) => {
+  placed.forEach((name, i) => {
     const bucket = picks[i] ?? '';
-    rows[at] = { bucket, url: urls.get(bucket) ?? null, isNew: true };
+    rows.set(name, { name, bucket, url: urls.get(bucket) ?? null, isNew: true });
   });
   await Promise.all([
-    client.query({ ...INSERT, values: [kind, picks, placed.map((at) => names[at])] }),
+    client.query({ ...INSERT, values: [kind, picks, placed] }),
     client.query(COMMIT),
   ]);
-  return rows;
+  return answers(named, rows);
+}
+
+interface Named {
+  /** The normal form of each name that was asked, or why it has none. */
+  readonly each: readonly (string | SharderError)[];
+  /** Every normal form once. */
+  readonly distinct: readonly string[];
+}
+
+function toNamed(names: readonly string[], how: Normalize): Named {
+  const each = names.map((name) => tryNormalize(name, how));
+  return { each, distinct: [...new Set(each.filter((name) => typeof name === 'string'))] };
+}
+
+function answers(
+  { each }: Named,
+  rows: Map<string, AssignedRow>,
+): (AssignedRow | SharderError | null)[] {
+  return each.map((name) => {
+    if (typeof name !== 'string') return name;
+    const row = rows.get(name);
+    // Whoever else asked for the same one finds it there.
+    if (row?.isNew) rows.set(name, { ...row, isNew: false });
+    return row ?? null;
+  });
 }

@@ -1,10 +1,21 @@
 // Raw statements, whose results the two drivers give in different forms.
 
 import type { Knex } from 'knex';
+import type { EngineName } from './migrate.js';
+
+/** Whose SQL is spoken here. */
+export function engineOf(knex: Knex): EngineName {
+  const { config } = knex.client as Knex.Client & { readonly config: Knex.Config };
+  return config.client === 'pg' ? 'postgres' : 'sqlite';
+}
 
 /** The rows of a query. PostgreSQL's driver gives a bigint as a string. */
-export async function queryRows<T>(knex: Knex, sql: string): Promise<T[]> {
-  const result: unknown = await knex.raw(sql);
+export async function queryRows<T>(
+  knex: Knex,
+  sql: string,
+  values: readonly Knex.Value[] = [],
+): Promise<T[]> {
+  const result: unknown = await knex.raw(sql, values);
   return (Array.isArray(result) ? result : (result as { rows: unknown }).rows) as T[];
 }
 

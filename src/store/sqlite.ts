@@ -5,6 +5,7 @@
 import type { Database as Connection, Statement } from 'better-sqlite3';
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
+import { tryNormalize } from '../normalize.js';
 import {
   DEAF,
   type AssignedRow,
@@ -14,6 +15,7 @@ import {
   type EngineEvents,
   type Pick,
 } from './engine.js';
+import { HeldSettings, type KindSettings } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
 import { retry } from './retry.js';
 import { explainSqliteError, isBusy } from './sqlite-errors.js';
@@ -40,10 +42,11 @@ const CANDIDATES = `
 interface Statements {
   readonly dataVersion: Statement<[], number>;
   readonly revision: Statement<[], number>;
+  readonly settings: Statement<[], { name: string; settings: string }>;
   readonly find: Statement<[kind: string, name: string], BucketRow>;
   readonly beginRead: Statement<[]>;
   readonly begin: Statement<[]>;
-  readonly lock: Statement<[kind: string]>;
+  readonly lock: Statement<[kind: string], string>;
   readonly probe: Statement<[]>;
   readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
   readonly insert: Statement<[kind: string, bucket: string, name: string, assignedAt: string]>;
@@ -58,8 +61,9 @@ export class SqliteEngine implements Engine {
   #probing: NodeJS.Timeout | undefined;
   #connection: Connection | undefined;
   #statements!: Statements;
-  #dataVersion = 0;
-  #revision = 0;
+  readonly #settings = new HeldSettings();
+  #dataVersion: number | undefined;
+  #revision = DEAF;
   #heardThisTurn = false;
   #trouble: SharderError | undefined;
 
@@ -74,10 +78,15 @@ export class SqliteEngine implements Engine {
     this.#statements = {
       dataVersion: connection.prepare<[], number>('pragma data_version').pluck(),
       revision: connection.prepare<[], number>('select number from revision').pluck(),
+      settings: connection.prepare('select name, settings from kind'),
       find: connection.prepare(FIND),
       beginRead: connection.prepare('begin'),
       begin: connection.prepare('begin immediate'),
-      lock: connection.prepare('update kind set version = version + 1 where name = ?'),
+      lock: connection
+        .prepare<[string], string>(
+          'update kind set version = version + 1 where name = ? returning settings',
+        )
+        .pluck(),
       probe: connection.prepare('update revision set number = number'),
       candidates: connection.prepare(CANDIDATES),
       insert: connection.prepare(
@@ -93,17 +102,20 @@ export class SqliteEngine implements Engine {
   }
 
   /**
-   * The number in the table `revision`, read again when another connection has committed. That is
-   * asked once in each turn of the event loop, for all requests that the turn has read.
+   * The number in the table `revision`, read again when another connection has committed, and with
+   * it the settings of the kinds. That is asked once in each turn of the event loop, for all requests
+   * that the turn has read.
    */
   generation(): number {
     if (this.#heardThisTurn) return this.#revision;
     this.#endRead(); // inside it, time stands still
-    const { dataVersion, revision } = this.#statements;
+    const { dataVersion, revision, settings } = this.#statements;
     try {
       const version = dataVersion.get() ?? 0;
       if (version !== this.#dataVersion) {
-        this.#revision = revision.get() ?? DEAF;
+        const number = revision.get() ?? DEAF;
+        if (number !== this.#revision || number === DEAF) this.#settings.replace(settings.all());
+        this.#revision = number;
         this.#dataVersion = version;
       }
     } catch {
@@ -112,6 +124,11 @@ export class SqliteEngine implements Engine {
     this.#heardThisTurn = true;
     setImmediate(() => (this.#heardThisTurn = false));
     return this.#revision;
+  }
+
+  settings(kind: string): KindSettings {
+    this.generation();
+    return this.#settings.of(kind);
   }
 
   lookAgain(): void {
@@ -167,28 +184,34 @@ export class SqliteEngine implements Engine {
     if (this.#connection?.inTransaction) this.#statements.commit.run();
   }
 
-  #assign(kind: string, names: readonly string[], pick: Pick): (AssignedRow | null)[] {
+  #assign(
+    kind: string,
+    names: readonly string[],
+    pick: Pick,
+  ): (AssignedRow | SharderError | null)[] {
     const { begin, lock, candidates, insert, find, commit, rollback } = this.#statements;
     this.#endRead();
     begin.run();
     try {
-      if (lock.run(kind).changes === 0) throw unknownKind(kind);
+      const settings = lock.get(kind);
+      if (settings === undefined) throw unknownKind(kind);
+      const { normalize } = this.#settings.take(kind, settings);
       const open = candidates.all(kind);
-      const placements = new Map(
-        open.map(({ name, url }) => [name, { bucket: name, url, isNew: true }]),
-      );
+      const urls = new Map(open.map(({ name, url }) => [name, url]));
       // As a rule all names are new. The pick that a known name does not need is the next one's.
       const picks = pick(open, names.length);
       const now = new Date().toISOString(); // what the column's default would say, for each anew
       let placed = 0;
-      const rows = names.map((name) => {
+      const rows = names.map((asked) => {
+        const name = tryNormalize(asked, normalize);
+        if (typeof name !== 'string') return name;
         const bucket = picks[placed];
         if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
           placed++;
-          return placements.get(bucket) ?? null;
+          return { name, bucket, url: urls.get(bucket) ?? null, isNew: true };
         }
         const known = find.get(kind, name);
-        return known ? { ...known, isNew: false } : null;
+        return known ? { name, ...known, isNew: false } : null;
       });
       (placed > 0 ? commit : rollback).run();
       return rows;

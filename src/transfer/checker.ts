@@ -3,8 +3,11 @@
 
 import { z } from 'zod';
 import { SharderError } from '../errors.js';
-import { checkBucketName, checkKindName, checkObjectName } from '../names.js';
+import { checkBucketName, checkKindName } from '../names.js';
+import { normalizeName, type Normalize } from '../normalize.js';
 import { columns, type BucketSettings } from '../store/buckets.js';
+import { kindSettingsSchema, readKindSettings } from '../store/kind-settings.js';
+import type { KindRow } from '../store/kinds.js';
 import type { StagedRow } from '../store/staging.js';
 import type { BucketLine, KindLine, ObjectLine, Page, Problem } from './page.js';
 
@@ -31,22 +34,37 @@ export interface CheckerOptions {
 // A day alone is none: it would depend on where one is.
 const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$/;
 
+interface KnownKind {
+  readonly normalize: Normalize;
+  /** By name. */
+  readonly buckets: Set<string>;
+}
+
 /** Knows the buckets that there are, and gathers those that are to be made. */
 export class Checker {
-  readonly #kinds = new Map<string, Set<string>>();
+  readonly #kinds = new Map<string, KnownKind>();
   readonly #options: CheckerOptions;
   readonly newKinds: NewKind[] = [];
   readonly newBuckets: NewBucket[] = [];
   readonly #now = new Date().toISOString();
 
   constructor(
-    kinds: readonly string[],
+    kinds: readonly Pick<KindRow, 'name' | 'settings'>[],
     buckets: readonly { readonly kind: string; readonly name: string }[],
     options: CheckerOptions,
   ) {
     this.#options = options;
-    for (const kind of kinds) this.#kinds.set(kind, new Set());
-    for (const { kind, name } of buckets) this.#kinds.get(kind)?.add(name);
+    for (const { name, settings } of kinds) this.#know(name, settings.normalize);
+    for (const { kind, name } of buckets) this.#kinds.get(kind)?.buckets.add(name);
+  }
+
+  /** How the names of a kind were made normal. */
+  normalizerOf(kind: string): Normalize {
+    return this.#kinds.get(kind)?.normalize ?? 'none';
+  }
+
+  #know(kind: string, normalize: Normalize): void {
+    this.#kinds.set(kind, { normalize, buckets: new Set() });
   }
 
   /** The objects of a page that can be imported, and what is wrong with the other lines. */
@@ -87,15 +105,15 @@ export class Checker {
     assigned_at,
     pinned,
   }: ObjectLine): StagedRow {
-    checkObjectName(name);
-    if (!this.#kinds.get(kind)?.has(bucket)) {
+    const normal = normalizeName(name, this.normalizerOf(kind));
+    if (!this.#kinds.get(kind)?.buckets.has(bucket)) {
       if (!this.#options.createBuckets) throw unknownBucket(kind, bucket, this.#kinds.has(kind));
       this.#addBucket({ line, kind, name: bucket, url });
     }
     return {
       line,
       kind,
-      name,
+      name: normal,
       bucket,
       assigned_at: this.#time(assigned_at),
       pinned: isPinned(pinned),
@@ -117,17 +135,18 @@ export class Checker {
   #addKind({ kind, ...settings }: Partial<KindLine> & { readonly kind: string }): void {
     if (this.#kinds.has(kind)) return;
     checkKindName(kind);
-    this.newKinds.push({ kind, ...read(kindSettings, settings) });
-    this.#kinds.set(kind, new Set());
+    const added = read(newKind, settings);
+    this.newKinds.push({ kind, ...added });
+    this.#know(kind, readKindSettings(added.settings).normalize);
   }
 
   #addBucket({ kind = this.#options.kind, name, ...rest }: BucketLine): void {
-    if (this.#kinds.get(kind)?.has(name)) return;
+    if (this.#kinds.get(kind)?.buckets.has(name)) return;
     checkBucketName(name);
     const settings = read(bucketSettings, rest);
     columns(settings);
     this.#addKind({ kind });
-    this.#kinds.get(kind)?.add(name);
+    this.#kinds.get(kind)?.buckets.add(name);
     this.newBuckets.push({ kind, name, ...settings });
   }
 }
@@ -158,9 +177,9 @@ const bucketSettings = z.object({
   state: z.enum(['active', 'cordoned', 'draining']).default('active'),
   state_reason: z.string().nullable().default(null),
 });
-const kindSettings = z.object({
+const newKind = z.object({
   policy: z.enum(['emptiest', 'hash']).default('emptiest'),
-  settings: z.record(z.string(), z.unknown()).default({}),
+  settings: z.looseObject(kindSettingsSchema.shape).default({}),
 });
 
 // Throws `bad_request`, with the field.

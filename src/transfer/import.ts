@@ -6,7 +6,7 @@ import { SharderError } from '../errors.js';
 import { isOpen, listBuckets, insertBucket, type Bucket } from '../store/buckets.js';
 import { recordChange, type By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
-import { addKind, lockKind } from '../store/kinds.js';
+import { addKind, listKindRows, lockKind } from '../store/kinds.js';
 import { Staging, type Arrivals, type Elsewhere } from '../store/staging.js';
 import { Checker, type NewBucket, type NewKind } from './checker.js';
 import type { Pages, Problem } from './page.js';
@@ -73,7 +73,7 @@ export async function importPages(
 ): Promise<Imported> {
   const { skipErrors, move, dryRun } = options;
   const before = await database.read((knex) => listBuckets(knex));
-  const kinds = await database.read((knex) => knex('kind').pluck<string[]>('name'));
+  const kinds = await database.read(listKindRows);
   const checker = new Checker(kinds, before, options);
   const staging = await Staging.create(database);
   const problems: Problem[] = [];
@@ -125,7 +125,7 @@ export async function importPages(
   if (dryRun || isDone) return noted;
   await options.onWrite();
   try {
-    return await write(database, staging, arrivals, noted, options);
+    return await write(database, checker, staging, arrivals, noted, options);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     return withLate(plan, error.late);
@@ -135,6 +135,7 @@ export async function importPages(
 // The one transaction. Others may have assigned some of the objects since they were compared.
 function write(
   database: Database,
+  checker: Checker,
   staging: Staging,
   arrivals: readonly Arrivals[],
   plan: Imported,
@@ -143,7 +144,10 @@ function write(
   const kinds = new Set([...arrivals, ...plan.kinds, ...plan.buckets].map(({ kind }) => kind));
   return database.write(async (trx) => {
     for (const { kind, policy, settings } of plan.kinds) await addKind(trx, kind, policy, settings);
-    for (const kind of [...kinds].sort()) await lockKind(trx, kind);
+    for (const kind of [...kinds].sort()) {
+      const { settings } = await lockKind(trx, kind);
+      if (settings.normalize !== checker.normalizerOf(kind)) throw changedMeanwhile(kind);
+    }
     for (const { kind, name, state, state_reason, ...settings } of plan.buckets) {
       await insertBucket(trx, kind, name, settings, by);
       await trx('bucket').where({ kind, name }).update({ state, state_reason });
@@ -188,6 +192,13 @@ async function refuseRemoved(
   throw new SharderError(
     'unknown_bucket',
     `bucket ${gone.bucket} of kind ${gone.kind} was removed meanwhile: nothing was imported`,
+  );
+}
+
+function changedMeanwhile(kind: string): SharderError {
+  return new SharderError(
+    'bad_request',
+    `normalize of kind ${kind} was changed meanwhile: nothing was imported; import it again`,
   );
 }
 

@@ -4,7 +4,7 @@
 import type { Readable } from 'node:stream';
 import { SharderError } from '../errors.js';
 import type { Bucket } from '../store/buckets.js';
-import type { KindSettings } from '../store/kinds.js';
+import type { StoredKind } from '../store/kinds.js';
 import type { Assignment } from '../store/objects.js';
 import { Page, type BucketLine, type KindLine, type ObjectLine, type Pages } from './page.js';
 
@@ -91,7 +91,7 @@ function parseLine(text: string): Record<string, unknown> | string {
 
 /** Kinds, buckets, then the objects as text, page by page. */
 export async function* writeNdjson(
-  kinds: readonly KindSettings[],
+  kinds: readonly StoredKind[],
   buckets: readonly Bucket[],
   pages: AsyncIterable<readonly Assignment[]>,
 ): AsyncGenerator<string> {

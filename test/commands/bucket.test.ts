@@ -34,8 +34,17 @@ for (const engine of engines) {
       const common = { kind: 'hub', state: 'active', state_reason: null };
       const hub0 = { name: 'hub-0', url: 'https://hub-0.example', weight: 2, capacity: null };
       assert.deepEqual(JSON.parse(stdout), [
-        { ...common, ...hub0, members: 2, share: 2 / 3 },
-        { ...common, name: 'hub-1', url: null, weight: 1, capacity: 100, members: 1, share: 1 / 3 },
+        { ...common, ...hub0, members: 2, share: 2 / 3, over_full: false },
+        {
+          ...common,
+          name: 'hub-1',
+          url: null,
+          weight: 1,
+          capacity: 100,
+          members: 1,
+          share: 1 / 3,
+          over_full: false,
+        },
       ]);
     });
 
@@ -207,7 +216,7 @@ for (const engine of engines) {
 
     const refused: readonly [args: string[], says: RegExp][] = [
       [['add', 'hub-1'], /^sharder: kind hub has a bucket hub-1 already\n$/],
-      [['add', 'hub-2', '--kind', 'nosuch'], /^sharder: there is no kind "nosuch": declare it/],
+      [['add', 'hub-2', '--kind', 'nosuch'], /^sharder: there is no kind "nosuch": make it/],
       [
         ['add', 'hub-2', '--weight', '0'],
         /^sharder: weight: is 0; it must be a whole number from 1 to/,

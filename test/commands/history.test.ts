@@ -90,6 +90,70 @@ for (const engine of engines) {
       await refused(/there is no object "nobody"/, 'merge', 'nobody', 'c');
     });
 
+    it('merge leaves the bucket that --keep says, even a cordoned or full one', async () => {
+      for (const [keep, bucket] of [
+        ['into', 'hub-1'],
+        ['from', 'hub-0'],
+        ['older', 'hub-0'],
+      ] as const) {
+        const { env, database, object } = await prepared();
+        await run(['bucket', 'cordon', 'hub-0'], { env });
+        await run(['bucket', 'set', 'hub-0', '--capacity', '2'], { env });
+        await object('pin', 'c');
+        const find = async () =>
+          (JSON.parse((await object('find', 'c', '--json')).stdout) as object[])[0];
+        const was = await find();
+        const service = await Service.start(env.DATABASE_URL, { cwd: temporaryDirectory() });
+        assert.equal(await (await service.shard('c')).text(), 'hub-1\n');
+        const before = await contents(database);
+        const does =
+          keep === 'into' ? 'is in bucket hub-1 as before' : 'goes from bucket hub-1 to hub-0';
+        const what = `object a of kind hub, from bucket hub-0, into c, which ${does}\n`;
+        const dry = await object('merge', 'a', 'c', '--keep', keep, '--dry-run');
+        assert.equal(dry.stdout, `would merge ${what}`);
+        assert.deepEqual(await contents(database), before);
+
+        const { stdout } = await object('merge', 'a', 'c', '--keep', keep, '--json');
+        assert.deepEqual(JSON.parse(stdout), {
+          action: 'object merge',
+          kind: 'hub',
+          name: 'a',
+          into: 'c',
+          keep,
+          from_bucket: 'hub-0',
+          into_bucket: 'hub-1',
+          bucket,
+          changed: true,
+          dry_run: false,
+        });
+        assert.deepEqual(await find(), { ...was, bucket }, 'pinned, and assigned when it was');
+        assert.equal(await (await service.shard('c')).text(), `${bucket}\n`);
+        await service.stop();
+        const { action, name, from_bucket, to_bucket, detail } = await lastChange(database);
+        assert.deepEqual(
+          [action, name, from_bucket, to_bucket, detail],
+          ['object merge', 'c', 'hub-1', bucket, { from: 'a', keep }],
+        );
+        const checked = await run(['check'], { env });
+        assert.equal(checked.code, 0, checked.stdout);
+        const explained = await object('explain', 'c');
+        const why = keep === 'into' ? /by its first assignment/ : /by a merge: from a of cli:/;
+        assert.match(explained.stdout, why);
+      }
+    });
+
+    it('merge --keep older keeps the own bucket of one that is older, or as old', async () => {
+      const { database, object } = await prepared();
+      await database.knex('shard').update({ assigned_at: '2026-01-01T00:00:00.000Z' });
+      assert.match(
+        (await object('merge', 'c', 'a', '--keep', 'older')).stdout,
+        /into a, which is in bucket hub-0 as before\n$/,
+      );
+      const wrong = await object('merge', 'a', 'b', '--keep', 'newer');
+      assert.equal(wrong.code, 2);
+      assert.match(wrong.stderr, /Allowed choices are into, from, older/);
+    });
+
     it('pin and unpin mark it, once', async () => {
       const { database, object } = await prepared();
       const pinned = async () =>
@@ -178,6 +242,38 @@ for (const engine of engines) {
       assert.deepEqual(await contents(database), before);
       const placed = await object('assign', 'nobody');
       assert.match(placed.stdout, /to bucket hub-2/);
+    });
+
+    it('history, explain and list --at say what was pruned, and make nothing up', async () => {
+      const { env, object, refused } = await prepared();
+      await object('move', 'a', 'hub-1');
+      const gone = new Date().toISOString();
+      while (new Date().toISOString() === gone) await new Promise(setImmediate);
+      const at = new Date().toISOString();
+      assert.equal((await run(['history', 'prune', '--before', at], { env })).code, 0);
+
+      const history = await object('history', 'a');
+      assert.match(
+        history.stdout,
+        /^AT +ACTOR +ACTION +FROM +TO +REASON\n\S+ +- +first assignment +- +- +-\n$/,
+      );
+      assert.equal(history.stderr, `note: lines from before ${at} were pruned\n`);
+      const json = JSON.parse((await object('history', 'a', '--json')).stdout) as object;
+      assert.ok('pruned_before' in json && json.pruned_before === at);
+      const { stdout } = await object('explain', 'a');
+      assert.ok(
+        stdout.startsWith(
+          `object a of kind hub is in bucket hub-1, as it was at ${at}, where its history was pruned; first assigned at `,
+        ),
+        stdout,
+      );
+      await refused(
+        new RegExp(`no longer known: its history was pruned, and begins at ${at}`),
+        'list',
+        '--at',
+        gone,
+      );
+      assert.match((await object('list', '--at', at)).stdout, /^hub +a +hub-1$/m);
     });
 
     it('list --at is where they were then', async () => {

@@ -8,6 +8,8 @@ import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import Sqlite from 'better-sqlite3';
 import { openDatabase } from '../../src/index.js';
+import type { Normalize } from '../../src/normalize.js';
+import { setKind } from '../../src/store/kinds.js';
 import { importPages } from '../../src/transfer/import.js';
 import { Page } from '../../src/transfer/page.js';
 import { engines, temporaryDirectory } from '../engines.js';
@@ -35,6 +37,75 @@ for (const engine of engines) {
         const { 'hub/x': x, 'hub/y': y } = await objects(database);
         assert.deepEqual([x, y], ['hub-0', 'hub-1'], what);
       }
+    });
+
+    it('makes names normal as their kind has it, those of one file too', async () => {
+      const { env, database } = await prepare(engine);
+      const set = (normalize: Normalize) =>
+        database.write((trx) => setKind(trx, 'hub', { normalize }, { actor: 'test' }));
+      await set('lower-local');
+      const csv = 'name,bucket\nIana@x,hub-0\nIANA,hub-0\nA@y,hub-0\nIvan,hub-1\n';
+      const { code, stdout, stderr } = await importCsv(csv, env);
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout, 'imported users.csv: 2 new, 0 moved, 2 unchanged\n');
+      const all = { 'hub/iana': 'hub-0', 'hub/ivan': 'hub-1' };
+      const before = await objects(database);
+      assert.deepEqual(before, { 'hub/a': 'hub-0', 'hub/b': 'hub-0', 'hub/c': 'hub-1', ...all });
+
+      const wrong = await importCsv('name,bucket\nX@1,hub-0\nx@2,hub-1\n@z,hub-0\n', env);
+      assert.match(wrong.stderr, /line 2: x is in hub-0 here, and in another bucket in line 3/);
+      assert.match(wrong.stderr, /line 4: "@z" becomes "" \(normalize: lower-local\)/);
+      assert.deepEqual(await objects(database), before);
+
+      const created = await runWith(
+        {
+          'k.ndjson':
+            '{"type":"kind","kind":"new","settings":{"normalize":"lower","mine":1}}\n' +
+            '{"type":"bucket","kind":"new","name":"n-0"}\n' +
+            '{"kind":"new","name":"IANA@X","bucket":"n-0"}\n',
+        },
+        ['import', 'k.ndjson', '--create-buckets'],
+        env,
+      );
+      assert.equal(created.code, 0, created.stderr);
+      assert.deepEqual(await objects(database), { ...before, 'new/iana@x': 'n-0' });
+      const odd = '{"type":"kind","kind":"odd","settings":{"normalize":"LOWER"}}\n';
+      const refused = await runWith(
+        { 'k.ndjson': odd },
+        ['import', 'k.ndjson', '--create-buckets'],
+        env,
+      );
+      assert.match(
+        refused.stderr,
+        /line 1: settings.normalize: must be none, lower or lower-local/,
+      );
+    });
+
+    it('stops where normalize is changed between its check and its write', async () => {
+      const { env, database } = await prepare(engine);
+      const bulk = await openDatabase(env.DATABASE_URL, { isBulk: true });
+      const page = new Page();
+      const object = { line: 1, kind: 'hub', name: 'IANA', bucket: 'hub-0' };
+      page.objects.push({ ...object, assigned_at: undefined, pinned: undefined });
+      const importing = importPages(bulk, pageOf(page), {
+        kind: 'hub',
+        file: 'test',
+        createBuckets: false,
+        move: false,
+        skipErrors: false,
+        dryRun: false,
+        by: { actor: 'test' },
+        onRead: () => undefined,
+        onRows: () => undefined,
+        onWrite: async () => {
+          await database.write((trx) =>
+            setKind(trx, 'hub', { normalize: 'lower' }, { actor: 'test' }),
+          );
+        },
+      });
+      await assert.rejects(importing, /normalize of kind hub was changed meanwhile/);
+      await bulk.close();
+      assert.equal((await database.knex('shard')).length, 3);
     });
 
     it('pins whom the file pins, and refuses a pin that is neither true nor false', async () => {

@@ -96,6 +96,39 @@ kinds:
     await second.stop();
   });
 
+  it('sets what the file says of a kind, and leaves what it does not', async () => {
+    const url = `sqlite:${sqliteFile()}`;
+    const plain = await Service.start(url, { cwd: FIVE });
+    await plain.shard('Iana');
+    await plain.stop();
+    for (const kind of ['normalize: lower-local, cookie: false', 'threshold: 50']) {
+      const service = await Service.start(url, {
+        cwd: directoryWith(`kinds: { hub: { ${kind} } }`),
+      });
+      const response = await service.shard('IANA@uni.example');
+      assert.equal(response.headers.get('x-shard-reason'), 'existing');
+      assert.equal(response.headers.get('set-cookie'), null);
+      await service.stop();
+    }
+  });
+
+  it('does not start where names would fall together, and says which', async () => {
+    const url = `sqlite:${sqliteFile()}`;
+    const plain = await Service.start(url, { cwd: FIVE });
+    for (const name of ['iana', 'Iana']) await plain.shard(name);
+    await plain.stop();
+    const { code, stdout, stderr } = await run(['serve', '--listen', '127.0.0.1:0'], {
+      cwd: directoryWith('kinds: { hub: { normalize: lower } }'),
+      env: { DATABASE_URL: url },
+    });
+    assert.equal(code, 1);
+    assert.equal(stdout, '');
+    assert.match(
+      stderr,
+      /^sharder: normalize lower does not fit kind hub: 1 object would .*\n {2}Iana, iana → iana \(hub-1, hub-0\)\nmake one .*\n$/,
+    );
+  });
+
   it('takes its settings into the service: header, peers, cookie', async () => {
     const service = await Service.start(`sqlite:${sqliteFile()}`, {
       cwd: directoryWith(`

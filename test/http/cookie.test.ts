@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Cookies, type CookieSettings } from '../../src/http/cookie.js';
 import { BUCKET_PATTERN, KIND_PATTERN } from '../../src/names.js';
+import { setKind } from '../../src/store/kinds.js';
 import { hubs } from '../engines.js';
 import { start } from './start.js';
 import { exchange, get } from './wire.js';
@@ -107,6 +108,47 @@ describe('the unsigned cookie', () => {
     assert.equal(unsigned.verify('hub', 'iana', value), undefined);
     assert.equal(unsigned.verify('hub', 'iana', `hub-0.9999999999.${'A'.repeat(43)}`), undefined);
   });
+});
+
+describe('a kind whose setting says no cookie', () => {
+  const buckets = { 'hub-0': { url: 'http://hub-0.example' } };
+  for (const [what, cookie] of [
+    ['unsigned', {}],
+    ['signed', { secrets: [SECRET] }],
+  ] as const) {
+    it(`has none from /shard, /auth and /go, as soon as it is set, and no count is lost (${what})`, async () => {
+      const service = await start({ cookie, buckets, kinds: ['homedir'] });
+      const { database } = service.sharder;
+      const set = (cookie: boolean) =>
+        database.write((trx) => setKind(trx, 'hub', { cookie }, { actor: 'test' }));
+      const ask = async (path: string, headers = {}) => {
+        const response = await service.ask(path, 'iana', { headers });
+        assert.ok(response.status < 400);
+        assert.equal(response.headers.get('x-shard-bucket'), 'hub-0');
+        return response.headers.has('set-cookie');
+      };
+      const all = async () => [
+        await ask('/shard'),
+        await ask('/shard', { 'X-Forwarded-Proto': 'https' }),
+        await ask('/shard', { Accept: 'application/json' }),
+        await ask('/auth'),
+        await ask('/go'),
+      ];
+      assert.deepEqual(await all(), [true, true, true, true, true]);
+      await set(false);
+      assert.deepEqual(await all(), [false, false, false, false, false]);
+      const other = await service.ask('/shard/homedir', 'iana');
+      assert.ok(other.headers.has('set-cookie'));
+      await set(true);
+      assert.deepEqual(await all(), [true, true, true, true, true]);
+      const metrics = await (await service.ask('/metrics')).text();
+      const count = (reason: string) =>
+        new RegExp(`^sharder_assignments_total{kind="hub",reason="${reason}"} (\\d+)$`, 'm').exec(
+          metrics,
+        )?.[1];
+      assert.deepEqual([count('assigned'), count('existing')], ['1', '14']);
+    });
+  }
 });
 
 describe('the signed cookie', () => {

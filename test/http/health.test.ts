@@ -5,6 +5,7 @@ import { PassThrough } from 'node:stream';
 import { before, describe, it } from 'node:test';
 import { pino } from 'pino';
 import supertest from 'supertest';
+import { createLogNames } from '../../src/log-names.js';
 import { start, type Running } from './start.js';
 
 describe('the routes without a user', () => {
@@ -29,7 +30,7 @@ describe('the routes without a user', () => {
 
   it('what is not there is 404 and says what is, in text or JSON', async () => {
     const message =
-      'there is nothing at /nothing: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json and /v1';
+      'there is nothing at /nothing: the routes are /shard, /auth, /go, /healthz, /readyz, /metrics, /openapi.json, /docs and /v1';
     await supertest(service.url)
       .get('/nothing?x=1')
       .expect(404, `${message}\n`)
@@ -103,32 +104,33 @@ interface LogLine {
 }
 
 describe('the log', () => {
-  async function logOf(options: { level: string; logNames: boolean }): Promise<string> {
+  async function logOf(options: { level: string; names: 'plain' | 'none' }): Promise<string> {
     const lines = new PassThrough({ encoding: 'utf8' });
     const log = pino({ level: options.level }, lines);
     const buckets = { 'hub-0': { capacity: 1 } };
-    const service = await start({ log, logNames: options.logNames, buckets });
+    const service = await start({ log, logNames: createLogNames(options.names), buckets });
     for (const name of ['iana', 'jude', 'iana']) await service.ask('/shard', name);
     await service.ask('/shard/nosuch', 'jude');
     await service.ask('/shard');
     return String(lines.read() ?? '');
   }
 
-  it('names no user above debug, unless a setting asks for it', async () => {
-    const quiet = await logOf({ level: 'info', logNames: false });
+  it('names no user, unless a setting asks for it', async () => {
+    const quiet = await logOf({ level: 'info', names: 'none' });
     assert.match(quiet, /"code":"no_room"/);
     assert.doesNotMatch(quiet, /iana|jude/);
-    assert.match(await logOf({ level: 'info', logNames: true }), /"user":"jude"/);
+    assert.doesNotMatch(await logOf({ level: 'debug', names: 'none' }), /iana|jude/);
+    assert.match(await logOf({ level: 'info', names: 'plain' }), /"user":"jude"/);
   });
 
-  it('has every answer and refusal at debug, with the user', async () => {
-    const all = await logOf({ level: 'debug', logNames: false });
+  it('has every answer and refusal at debug, with the user where names may stand there', async () => {
+    const all = await logOf({ level: 'debug', names: 'plain' });
     assert.match(all, /"route":"shard","kind":"hub","user":"iana","bucket":"hub-0"/);
     assert.match(all, /"code":"unknown_kind","user":"jude"/);
     assert.match(all, /"code":"no_identity"/);
   });
 
   it('has a stack for no expected failure', async () => {
-    assert.doesNotMatch(await logOf({ level: 'debug', logNames: true }), /"stack"/);
+    assert.doesNotMatch(await logOf({ level: 'debug', names: 'plain' }), /"stack"/);
   });
 });

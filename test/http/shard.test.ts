@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
+import { setKind } from '../../src/store/kinds.js';
 import { hubs } from '../engines.js';
 import { assignedNames, start, type Running } from './start.js';
 import { exchange, get, Wire } from './wire.js';
@@ -45,6 +46,28 @@ describe('/shard', () => {
     const answer = { kind: 'hub', name: 'žofie', bucket: 'hub-0', url: null };
     assert.deepEqual(await response.json(), { ...answer, reason: 'assigned' });
     assert.deepEqual(await (await ask()).json(), { ...answer, reason: 'existing' });
+  });
+
+  it('names the object as it is stored, where the kind makes names normal', async () => {
+    const other = await start({ buckets: hubs(2) });
+    await other.sharder.database.write((trx) =>
+      setKind(trx, 'hub', { normalize: 'lower-local' }, { actor: 'test' }),
+    );
+    const ask = async (user: string) => {
+      const response = await other.ask('/shard', user, { headers: { Accept: 'application/json' } });
+      return response.json();
+    };
+    const answer = { kind: 'hub', name: 'iana', bucket: 'hub-0', url: null };
+    assert.deepEqual(await ask('IANA@Example.ORG'), { ...answer, reason: 'assigned' });
+    assert.deepEqual(await ask('Iana'), { ...answer, reason: 'existing' });
+    assert.deepEqual(await assignedNames(other), ['iana']);
+    for (const [path, status] of [
+      ['/shard', 400],
+      ['/auth', 403],
+      ['/go', 400],
+    ] as const) {
+      assert.equal((await other.ask(path, '@example.org')).status, status);
+    }
   });
 
   const accepts: readonly [accept: string | undefined, isJson: boolean][] = [

@@ -192,6 +192,7 @@ for (const engine of engines) {
         state_reason: 'full',
         members: 0,
         share: 0,
+        over_full: false,
       });
       const dry = await call(url, `DELETE ${at}?dry_run=true`);
       assert.equal(dry.body.dry_run, true);

@@ -8,6 +8,7 @@ import { isReading, type Context, type Operation } from '../../operations/operat
 import { perform } from '../../operations/perform.js';
 import type { Sharder } from '../../sharder.js';
 import type { Config } from '../../config.js';
+import type { Who } from '../report.js';
 import type { Commands } from './commands.js';
 import { callerOf, conditionsOf, inputOf, toExpress, type ApiChange } from './request.js';
 import { addStreams } from './streams.js';
@@ -57,8 +58,13 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
         cached: (kind, name) => sharder.peek(kind, name),
       };
       const input = inputOf(operation, req);
+      res.locals.who = whoOf(input);
       const answer: unknown = await perform(operation, input, context, conditionsOf(req));
-      if (!isReading(operation)) {
+      const { changed, dry_run: isDry = false } = answer as {
+        changed?: boolean;
+        dry_run?: boolean;
+      };
+      if (changed && !isDry) {
         options.onChange({ requestId, actor, action: operation.name, input });
       }
       const version = (answer as { version?: unknown }).version;
@@ -99,4 +105,9 @@ function methodsByPath(router: Router): { path: string; methods: string[] }[] {
     paths.set(route.path, methods);
   }
   return [...paths].map(([path, methods]) => ({ path, methods: [...methods] }));
+}
+
+// Whom the log must not name.
+function whoOf({ kind, name }: Readonly<Record<string, unknown>>): Who | undefined {
+  return typeof kind === 'string' && typeof name === 'string' ? { kind, name } : undefined;
 }

@@ -43,7 +43,8 @@ export function addStreams(
   };
 
   router.post(toExpress(STREAMS.assign.path), admit('write'), async (req, res) => {
-    const { kind = '' } = req.params as Record<string, string>;
+    const query = readQuery(STREAMS.assign.input, req);
+    const { kind } = checkInput(STREAMS.assign, { ...query, ...req.params });
     checkType(req, ['application/x-ndjson']);
     const assign: Context['assign'] = (...object) => sharder.assign(...object);
     const lines = assignLines(assign, kind, bodyOf(req));
@@ -78,7 +79,7 @@ export function addStreams(
     await feed(child, bodyOf(req));
     const { code, out, err } = await outcome;
     if (parse(out) === undefined) throw explain(code, err);
-    if (code === 0) tell(res, 'import', { ...input });
+    if (code === 0 && !input.dry_run) tell(res, 'import', { ...input });
     res
       .status(code === 0 ? 200 : 422)
       .type('json')
@@ -89,7 +90,8 @@ export function addStreams(
     ['get', STREAMS.check],
     ['post', STREAMS.fix],
   ] as const) {
-    router[method](stream.path, admit(method === 'get' ? 'read' : 'write'), async (_req, res) => {
+    router[method](stream.path, admit(method === 'get' ? 'read' : 'write'), async (req, res) => {
+      checkInput(stream, readQuery(stream.input, req));
       const child = run(['check', '--json', ...(method === 'post' ? ['--fix'] : [])], res);
       child.stdin?.end();
       const { code, out, err } = await outcomeOf(child);
@@ -133,7 +135,7 @@ async function send(child: ChildProcess, res: Response, format: string): Promise
   }
   const [type, name] =
     format === 'csv' ? ['text/csv', 'objects.csv'] : ['application/x-ndjson', 'objects.ndjson'];
-  res.type(type).attachment(name);
+  res.attachment(name).type(type); // for a name may bring a type of its own
   for await (const chunk of stdout as AsyncIterable<Buffer>) {
     if (!res.write(chunk)) await once(res, 'drain');
   }
