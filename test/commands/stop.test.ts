@@ -217,6 +217,28 @@ for (const engine of engines) {
       await assertSound(env);
     });
 
+    it('while it prunes keeps what is done, and the same command goes on', async () => {
+      const { env, database } = await prepare(engine);
+      const { knex } = database;
+      await knex.raw(
+        `insert into change (at, actor, action, kind, name)
+          ${numbers(database, 100_000)} select '2020-01-01T00:00:00.000Z', 'x', 'object pin', 'hub', 'a' from n`,
+      );
+      const args = ['history', 'prune', '--before', '2021-01-01T00:00:00Z'];
+      const command = new Run(args, { env });
+      const lines = (of: object) => knex('change').where(of).select('id');
+      await eventually('it prunes', async () => {
+        return (await lines({ action: 'history prune' })).length > 0;
+      });
+      const soFar = 'what was pruned so far stays pruned; the same command goes on';
+      await stopped(command, 'SIGINT', soFar);
+      assert.ok((await lines({ actor: 'x' })).length > 0);
+      await assertSound(env);
+      assert.match((await run(args, { env })).stdout, /^pruned \d+ lines of the history/);
+      assert.equal((await lines({ actor: 'x' })).length, 0);
+      await assertSound(env);
+    });
+
     it('among many assignments keeps those that are made, and the same command goes on', async () => {
       const { env, database } = await prepare(engine);
       const args = ['object', 'assign', '-', '--kind=homedir'];
@@ -251,16 +273,18 @@ for (const engine of engines) {
 }
 
 /** So many objects in home-0. */
-async function fill({ knex, engineName }: Database, count: number): Promise<void> {
-  const numbers =
-    engineName === 'sqlite'
-      ? `with recursive n (i) as (select 1 union all select i + 1 from n where i < ${count})`
-      : `with n (i) as (select generate_series(1, ${count}))`;
-  await knex.transaction(async (trx) => {
-    if (engineName === 'postgres') await trx.raw('set local statement_timeout = 0');
+async function fill(database: Database, count: number): Promise<void> {
+  await database.knex.transaction(async (trx) => {
+    if (database.engineName === 'postgres') await trx.raw('set local statement_timeout = 0');
     await trx.raw(`insert into shard (kind, bucket, name)
-      ${numbers} select 'homedir', 'home-0', 'user-' || i from n`);
+      ${numbers(database, count)} select 'homedir', 'home-0', 'user-' || i from n`);
   });
+}
+
+function numbers({ engineName }: Database, count: number): string {
+  return engineName === 'sqlite'
+    ? `with recursive n (i) as (select 1 union all select i + 1 from n where i < ${count})`
+    : `with n (i) as (select generate_series(1, ${count}))`;
 }
 
 describe('a signal while PostgreSQL commits', needsPostgres, () => {
