@@ -17,7 +17,7 @@ export async function adopt(url: string | undefined, options: ChangeOptions): Pr
   const config = readConfig({ ...options, database: url ?? options.database }, process.env);
   await stoppable(WORDS, async (stop) => {
     const database = connect(config.database, false);
-    stop.watch(database, 'adopting; Ctrl-C undoes all of it');
+    stop.watch(database);
     try {
       const adoption = (await isLegacy(database))
         ? await adoptDatabase(database, isDry, reason)

@@ -30,7 +30,9 @@ export async function backup(
     // as it would a copy in steps (sqlite3_backup) whenever another process has written.
     await stoppable(WORDS, (stop) =>
       writeWhole(file, overwrite, async (draft) => {
-        stop.pause(`copying; Ctrl-C stops it, and leaves ${draft}, which the next one removes`);
+        await stop.pause(
+          `copying; Ctrl-C stops it, and leaves ${draft}, which the next one removes`,
+        );
         await database.read((knex) => knex.raw('vacuum into ?', [draft]));
         checkCopy(draft);
         stop.cleanUp(() => {

@@ -5,7 +5,7 @@ import { userInfo } from 'node:os';
 import type { Flags } from '../config.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { InputOf, Operation, OutputOf } from '../operations/operation.js';
-import { withService } from './service.js';
+import { withService, type ServiceOptions } from './service.js';
 import type { StopWords } from './stop.js';
 import { printable } from './table.js';
 
@@ -33,27 +33,32 @@ export async function change<P extends Operation>(
   input: Omit<InputOf<P>, 'reason' | 'dry_run'>,
   options: ChangeOptions,
   text: (done: OutputOf<P>, did: Did) => string,
+  service: ServiceOptions = {},
 ): Promise<void> {
   const { reason, dryRun: dry_run = false, json = false } = options;
   const done = await withService(
     options,
     (perform) => perform(operation, { ...input, reason, dry_run } as unknown as InputOf<P>),
-    wordsOf(input, dry_run),
+    { words: wordsOf(operation.name, input, dry_run), ...service },
   );
   print(done, text(done, didOf(dry_run)), json);
 }
 
-function wordsOf(input: { name?: string; kind?: string }, isDry: boolean): StopWords {
+function wordsOf(
+  operation: string,
+  { kind = DEFAULT_KIND, name }: { kind?: string; name?: string },
+  isDry: boolean,
+): StopWords {
   const before = 'nothing was changed; the same command does it';
   if (isDry) return { before };
-  const { name, kind = DEFAULT_KIND } = input;
   const of = kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
-  const look =
-    name === undefined ? `sharder bucket list${of}` : `sharder object history ${typed(name)}${of}`;
+  const isOfKind = operation.startsWith('kind ');
+  const look = isOfKind ? 'kind list' : `bucket list${of}`;
+  const tells = `\`sharder ${name === undefined ? look : `object history${of} ${typed(name)}`}\` tells`;
   return {
     before,
-    unsure: `it may have been done, or not: \`${look}\` tells`,
-    done: `but it was done: \`${look}\` tells`,
+    unsure: `it may have been done, or not: ${tells}`,
+    done: `but it was done: ${tells}`,
   };
 }
 

@@ -65,7 +65,7 @@ async function checkHere(
       progress.outOf(objects);
       // Most statements read a whole table.
       if (database.engineName === 'sqlite') {
-        stop.pause(objects > MANY ? 'reading all tables; Ctrl-C changes nothing' : undefined);
+        await stop.pause(objects > MANY ? 'reading all tables; Ctrl-C changes nothing' : undefined);
       }
       const before = await checkAll(database);
       const mendable = before.faults.filter(({ rule }) => rule === 'members').length;

@@ -88,8 +88,8 @@ async function importHere(
         onRows: (count) => {
           progress.at(count);
         },
-        onRead: () => {
-          if (database.engineName === 'sqlite') stop.pause();
+        onRead: async () => {
+          if (database.engineName === 'sqlite') await stop.pause();
           progress.say('comparing; Ctrl-C changes nothing');
         },
         onWrite: () => {

@@ -6,7 +6,9 @@ import type { OutputOf } from '../operations/operation.js';
 import { change, type ChangeOptions } from './change.js';
 import { inFull } from './history.js';
 import { pages, printPages } from './lists.js';
+import { Progress } from './progress.js';
 import { withService } from './service.js';
+import type { StopWords } from './stop.js';
 
 const PAGE_SIZE = 1_000;
 
@@ -62,14 +64,36 @@ export interface PruneOptions extends ChangeOptions {
   readonly kind?: string;
 }
 
+const SO_FAR = 'what was pruned so far stays pruned; the same command goes on';
+const PRUNING: StopWords = {
+  before: 'nothing was pruned; the same command does it',
+  unsure: SO_FAR,
+  done: SO_FAR,
+};
+
 export async function pruneHistory(options: PruneOptions): Promise<void> {
   const time = options.before.toISOString();
   const input = { before: time, kind: options.kind };
-  await change(operations.pruneHistory, input, options, ({ changed, lines, kinds }, did) => {
-    const counts = kinds.map((each) => `${each.lines} of kind ${each.kind}`).join(', ');
-    const what = lines === 1 ? 'line' : 'lines';
-    return changed
-      ? `${did('prune')} ${lines} ${what} of the history from before ${time}: ${counts}`
-      : `there is no line from before ${time}: nothing was changed`;
+  const progress = new Progress('lines looked at');
+  const onProgress = (done: number, total: number): void => {
+    progress.outOf(total);
+    progress.at(done);
+  };
+  const pruning = change(
+    operations.pruneHistory,
+    input,
+    options,
+    ({ changed, lines, kinds }, did) => {
+      progress.end();
+      const counts = kinds.map((each) => `${each.lines} of kind ${each.kind}`).join(', ');
+      const what = lines === 1 ? 'line' : 'lines';
+      return changed
+        ? `${did('prune')} ${lines} ${what} of the history from before ${time}: ${counts}`
+        : `there is no line from before ${time}: nothing was changed`;
+    },
+    { words: PRUNING, onProgress },
+  );
+  await pruning.finally(() => {
+    progress.end();
   });
 }

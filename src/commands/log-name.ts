@@ -3,8 +3,10 @@
 import type { Flags } from '../config.js';
 import { SharderError } from '../errors.js';
 import { LOG_NAME, logName } from '../log-names.js';
+import { listBuckets } from '../store/buckets.js';
 import { searchObject } from '../store/search.js';
 import { withDatabase } from './open.js';
+import { Progress } from './progress.js';
 import { remoteOf } from './service.js';
 import { printable, table } from './table.js';
 
@@ -29,12 +31,21 @@ export async function findLogName(hash: string, options: LogNameOptions): Promis
       '--log-name: looks in the database itself, not through --url',
     );
   }
-  const match = await withDatabase(flags, (database, { logKey }) => {
+  const progress = new Progress('names compared');
+  const match = await withDatabase(flags, async (database, { logKey }) => {
     if (logKey === undefined) {
       throw new SharderError('settings', 'SHARDER_LOG_KEY: is not set; it is that of the service');
     }
     const fits = (of: string, name: string) => logName(logKey, of, name) === hash;
-    return searchObject(database, fits, kind, PAGE_SIZE);
+    const buckets = await database.read((knex) => listBuckets(knex, kind));
+    const objects = buckets.reduce((sum, { members }) => sum + members, 0);
+    progress.outOf(objects);
+    return searchObject(database, fits, kind, PAGE_SIZE, (count) => {
+      if (count > objects) progress.outOf(0); // those of the history nobody has counted
+      progress.at(count);
+    });
+  }).finally(() => {
+    progress.end();
   });
   if (!match) throw nobody(hash, kind);
   const { object, ...named } = match;

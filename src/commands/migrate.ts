@@ -15,7 +15,7 @@ export async function migrate(flags: Flags): Promise<void> {
   const database = await stoppable(WORDS, (stop) =>
     openDatabase(url, {
       onOpen: (database) => {
-        stop.watch(database, 'migrating; Ctrl-C undoes all of it');
+        stop.watch(database);
       },
     }),
   );

@@ -3,7 +3,7 @@
 
 import { readClientConfig, type Config, type Flags } from '../config.js';
 import { perform } from '../operations/perform.js';
-import type { InputOf, Operation, OutputOf } from '../operations/operation.js';
+import type { Context, InputOf, Operation, OutputOf } from '../operations/operation.js';
 import { Sharder } from '../sharder.js';
 import type { Database } from '../store/database.js';
 import { actor } from './change.js';
@@ -16,11 +16,17 @@ export type Perform = <P extends Operation>(
   input: InputOf<P>,
 ) => Promise<OutputOf<P>>;
 
-/** Calls `work` with what does operations; `words` are said if a signal ends it. */
+export interface ServiceOptions {
+  /** What is said if a signal ends it. */
+  readonly words?: StopWords;
+  readonly onProgress?: Context['onProgress'];
+}
+
+/** Calls `work` with what does operations. */
 export async function withService<T>(
   flags: Flags,
   work: (perform: Perform) => Promise<T>,
-  words: StopWords = READING,
+  { words = READING, onProgress }: ServiceOptions = {},
 ): Promise<T> {
   const remote = remoteOf(flags);
   if (remote) {
@@ -41,6 +47,7 @@ export async function withService<T>(
       database,
       declared,
       actor: actor(),
+      onProgress,
       assign: async (kind: string, name: string) => {
         sharder ??= Sharder.start(database);
         const assigning = (await sharder).assign(kind, name);

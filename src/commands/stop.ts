@@ -1,6 +1,7 @@
 // What a command says when Ctrl-C, or SIGTERM, ends it: what was done, and how to go on.
 
 import { writeSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
 import { isOnTerminal } from './progress.js';
 import { printable } from './table.js';
@@ -32,12 +33,17 @@ export async function stoppable<T>(words: StopWords, work: (stop: Stop) => Promi
   }
 }
 
+// Sees the signals that have come: in the event loop's next turn, for in this one it may have looked already.
+async function look(): Promise<void> {
+  await turn();
+  await turn();
+}
+
 export class Stop {
   readonly #words: StopWords;
   #say: string;
   #cleanUp: (() => void) | undefined;
   #isHinted = false;
-  #pauses = 1;
   #isDone = false;
 
   /** Use `stoppable`. */
@@ -70,38 +76,41 @@ export class Stop {
 
   /**
    * While JavaScript waits for a long statement of SQLite it sees no signal, and afterwards all may be
-   * written. So until `resume`, one for each `pause`, a signal ends the process by itself, at once and
+   * written. So until `resume` a signal ends the process by itself, at once and
    * without a word; a terminal is shown `hint` meanwhile.
    */
-  pause(hint?: string): void {
-    this.#pauses++;
-    for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
+  async pause(hint?: string): Promise<void> {
+    await look(); // what has come would be lost with its handler
+    this.#ignore();
     if (hint === undefined || !isOnTerminal()) return;
     this.#isHinted = true;
     process.stderr.write(`\r${hint.slice(0, process.stderr.columns - 1)}\u001b[K`);
   }
 
   resume(): void {
-    this.#pauses--;
-    if (this.#pauses > 0) return;
     this.#takeHint();
     for (const signal of SIGNALS) process.on(signal, this.#onSignal);
   }
 
   end(): void {
-    this.pause();
+    this.#ignore();
     this.#takeHint();
   }
 
-  /** Follows what is written to the database; `hint` as in `pause`. */
-  watch(database: Database, hint?: string): void {
-    const isSqlite = database.engineName === 'sqlite';
-    database.onWrite = (phase) => {
-      if (phase === 'writing' && isSqlite) this.pause(hint);
-      if (phase === 'committing') this.unsure();
+  #ignore(): void {
+    for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
+  }
+
+  /** Follows what is written to the database. */
+  watch(database: Database): void {
+    database.onWrite = async (phase) => {
+      // While a statement of SQLite runs no signal is seen. Seen now, it undoes all of it.
+      if (phase === 'committing') {
+        await look();
+        this.unsure();
+      }
       if (phase === 'written') this.done();
       if (phase === 'failed') this.undone();
-      if ((phase === 'written' || phase === 'failed') && isSqlite) this.resume();
     };
   }
 
@@ -111,7 +120,7 @@ export class Stop {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
-    this.pause();
+    this.#ignore();
     this.#cleanUp?.();
     // Over what the terminal shows of a progress, and of Ctrl-C.
     const begin = isOnTerminal() ? '\r\u001b[K' : '';

@@ -62,9 +62,10 @@ export const pruneHistory = acting({
     kinds: z.array(z.object({ kind: fields.kind, lines: z.int() })),
   }),
   example: { before: '2025-01-01T00:00:00Z', reason: 'kept for two years' },
-  act: async ({ database }, { before, kind }, { by, isDry }) => {
+  act: async ({ database, onProgress }, { before, kind }, { by, isDry }) => {
     const time = new Date(before);
-    const kinds = await store.pruneHistory(database, { before: time, kind, isDry }, by);
+    const options = { before: time, kind, isDry, onProgress };
+    const kinds = await store.pruneHistory(database, options, by);
     const lines = kinds.reduce((sum, each) => sum + each.lines, 0);
     return {
       action: 'history prune',

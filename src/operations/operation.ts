@@ -20,6 +20,8 @@ export interface Context {
   readonly assign: (kind: string, name: string) => Answer | Promise<Answer>;
   /** The bucket that a running service has in memory for an object; undefined where none runs. */
   readonly cached?: (kind: string, name: string) => string | null;
+  /** Told how far what takes long is. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 type Shape = z.ZodRawShape;

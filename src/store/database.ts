@@ -29,8 +29,8 @@ export class Database {
   readonly knex: Knex;
   /** The migrations that opening it has applied. */
   applied: readonly string[] = [];
-  /** Told of every phase of `write`, before it begins. */
-  onWrite: (phase: WritePhase) => void = ignore;
+  /** Told of every phase of `write`, which waits for it. */
+  onWrite: (phase: WritePhase) => void | Promise<void> = ignore;
   #engine: Engine | undefined;
   #closed: Promise<void> | undefined;
 
@@ -89,17 +89,17 @@ export class Database {
   }
 
   async #write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
-    this.onWrite('writing');
+    await this.onWrite('writing');
     try {
       const result = await this.knex.transaction(async (trx) => {
         const written = await work(trx);
-        this.onWrite('committing');
+        await this.onWrite('committing');
         return written;
       });
-      this.onWrite('written');
+      await this.onWrite('written');
       return result;
     } catch (error) {
-      this.onWrite('failed');
+      await this.onWrite('failed');
       throw error;
     }
   }

@@ -20,6 +20,8 @@ export interface PruneOptions {
   /** Only counts. */
   readonly isDry?: boolean;
   readonly chunkSize?: number;
+  /** Told how many lines were looked at, of about so many. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** How many lines of a kind were deleted. */
@@ -41,7 +43,7 @@ export interface Pruned {
  */
 export async function pruneHistory(
   database: Database,
-  { before, kind, isDry = false, chunkSize = CHUNK_SIZE }: PruneOptions,
+  { before, kind, isDry = false, chunkSize = CHUNK_SIZE, onProgress }: PruneOptions,
   by: By,
 ): Promise<Pruned[]> {
   if (before.getTime() > Date.now()) {
@@ -54,6 +56,7 @@ export async function pruneHistory(
   // As the column has it: text on SQLite.
   const time = database.engineName === 'sqlite' ? before.toISOString() : before;
   const pruned = new Map<string, Pruned & { readonly id?: number }>();
+  const ids = onProgress && (await database.read(readIds));
   for (let last = 0; ;) {
     const chunk = await database.readPage((knex) => readChunk(knex, last, chunkSize, time));
     const upTo = chunk.at(-1)?.id;
@@ -86,10 +89,16 @@ export async function pruneHistory(
       pruned.set(each, now);
     }
     last = upTo;
+    if (ids) onProgress(last - ids.first + 1, ids.last - ids.first + 1);
   }
   return [...pruned.values()]
     .map(({ kind: each, lines }) => ({ kind: each, lines }))
     .sort((a, b) => (a.kind < b.kind ? -1 : 1));
+}
+
+async function readIds(knex: Knex): Promise<{ first: number; last: number }> {
+  const [row] = await knex('change').min({ first: 'id' }).max({ last: 'id' });
+  return { first: Number(row?.first), last: Number(row?.last) };
 }
 
 interface Line {

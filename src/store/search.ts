@@ -13,19 +13,24 @@ export interface Match {
 
 /**
  * The first object that fits, or else the first name in the history; undefined where none does. Of
- * all kinds, or of one. Takes the memory of a page. Throws `unknown_kind`.
+ * all kinds, or of one. Takes the memory of a page. `onNames` is told how many were looked at. Throws
+ * `unknown_kind`.
  */
 export async function searchObject(
   database: Database,
   fits: (kind: string, name: string) => boolean,
   kind: string | undefined,
   pageSize: number,
+  onNames: (count: number) => void = () => undefined,
 ): Promise<Match | undefined> {
+  let count = 0;
   for await (const page of listObjects(database, { kind }, pageSize)) {
+    onNames((count += page.length));
     const object = page.find((each) => fits(each.kind, each.name));
     if (object) return { kind: object.kind, name: object.name, object };
   }
   for await (const { kind: of, names } of listChangedNames(database, kind, pageSize)) {
+    onNames((count += names.length));
     const name = names.find((each) => fits(of, each));
     if (name !== undefined) return { kind: of, name, object: null };
   }

@@ -29,8 +29,8 @@ export interface ImportOptions {
   readonly by: By;
   /** Told of the rows read so far. */
   readonly onRows: (count: number) => void;
-  /** Told when all are read, before what SQLite does in long statements. */
-  readonly onRead: () => void;
+  /** Told when all are read, before the long statements, which wait for it. */
+  readonly onRead: () => void | Promise<void>;
   /** Told just before the transaction begins, which waits for it. */
   readonly onWrite: () => void | Promise<void>;
 }
@@ -90,7 +90,7 @@ export async function importPages(
     await staging.add(checked.rows);
     options.onRows((rows += page.rows));
   }
-  options.onRead();
+  await options.onRead();
 
   await staging.sort();
   const contradictions = await staging.takeContradictions(SHOWN);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { drawProgress, type Position } from '../../src/commands/progress.js';
-import { engines, temporaryDirectory } from '../engines.js';
+import { engines, open, temporaryDirectory } from '../engines.js';
 import { CLI, Service } from '../service.js';
 import { prepare } from './prepare.js';
 import { run } from './run.js';
@@ -99,7 +99,7 @@ describe('on a terminal', () => {
       assert.ok(text.includes('\r') && line.length < columns, JSON.stringify(text));
     }
     assert.ok(drawn.length > 1 && drawn.at(-1)?.endsWith('\r'), shown);
-
+    // No colours, and nothing else that a terminal acts on.
     assert.doesNotMatch(shown.replaceAll('\u001b[K', ''), /\u001b/);
   }
 
@@ -113,6 +113,22 @@ describe('on a terminal', () => {
     assertClean(exported, 100);
     assertClean(terminal('import out.csv.gz', 100), 100);
     assertClean(terminal('check', 80), 80);
+  });
+
+  it('so does pruning, and the search for a hashed name', async () => {
+    const { knex } = await open(env.DATABASE_URL ?? '');
+    await knex.raw(`insert into change (at, actor, action, kind, name)
+      with recursive n (i) as (select 1 union all select i + 1 from n where i < 500000)
+      select '2020-01-01T00:00:00.000Z', 'x', 'object pin', 'hub', 'a' from n`);
+    const pruned = terminal('history prune --before 2021-01-01', 80);
+    assert.match(pruned, /\r +\d+% \[#*-*\] [\d,]+ lines looked at/);
+    assert.match(pruned, /\r\u001b\[Kpruned 500000 lines/);
+    assertClean(pruned, 80);
+    const key = { SHARDER_LOG_KEY: 'x'.repeat(32) };
+    const args = `object find --log-name u:${'0'.repeat(24)} || true`;
+    const searched = terminal(args, 80, key);
+    assert.match(searched, /\r +\d+% \[#*-*\] [\d,]+ names compared/);
+    assert.match(searched, /\r\u001b\[Ksharder: no object/);
   });
 
   it('a refused import leaves the line clean for what is wrong with it', () => {
