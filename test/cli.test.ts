@@ -53,7 +53,7 @@ describe('sharder', { concurrency: 2 }, () => {
   it('--help of a group has those that only look apart from those that change something', async () => {
     const { stdout } = await run(['object', '--help']);
     const [look = '', change = ''] = stdout.split('\nChange:\n');
-    assert.match(look, /\nLook:\n {2}list [^]*\n {2}find <name> /);
+    assert.match(look, /\nLook:\n {2}list [^]*\n {2}find \[name\] /);
     assert.match(change, /^ {2}assign <name> [^]*\n {2}move <name> <bucket> /);
     for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
   });

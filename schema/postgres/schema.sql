@@ -118,7 +118,7 @@ CREATE TABLE public.request (
     actor text NOT NULL,
     key text NOT NULL,
     digest text NOT NULL,
-    answer jsonb NOT NULL,
+    answer json NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL
 );
 
