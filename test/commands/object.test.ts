@@ -255,6 +255,9 @@ for (const engine of engines) {
       assert.deepEqual(rest, {
         name: 'hub',
         policy: 'emptiest',
+        normalize: 'none',
+        cookie: true,
+        threshold: 10,
         buckets: ['hub-0', 'hub-1'],
         objects: 3,
       });
