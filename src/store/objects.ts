@@ -29,7 +29,7 @@ export interface ObjectFilter {
 
 /** A row of the table, as the drivers give it. */
 export interface ObjectRow {
-  readonly id: number;
+  readonly id: number | string;
   readonly kind: string;
   readonly name: string;
   readonly bucket: string;
