@@ -52,7 +52,7 @@ function createProgram(): Command {
 
 // Programs are told what is wrong as they are told the rest. The service asks so of its commands.
 function wantsJson(): boolean {
-  return process.argv.includes('--json') || process.env.SHARDER_ERRORS === 'json';
+  return process.argv.includes('--json') || process.env.SHARDER_SERVICE === '1';
 }
 
 // What to exit with after an error that was thrown on purpose; others keep their stack.
@@ -67,6 +67,13 @@ function explain(error: unknown): number {
     const shown = error.message.split('\n').map(printable).join('\n');
     process.stderr.write(`${styleText('red', 'sharder:', { stream: process.stderr })} ${shown}\n`);
     return error.code === 'settings' ? USAGE : REFUSED;
+  }
+  if (process.env.SHARDER_SERVICE === '1') {
+    // For the service's log, in which no name may stand.
+    const { name = '', code = '' } = error as { name?: string; code?: string };
+    const message = `${name} ${code}`.trim();
+    process.stderr.write(`${JSON.stringify({ error: { code: 'internal', message } })}\n`);
+    return REFUSED;
   }
   process.stderr.write(
     `${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,

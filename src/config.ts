@@ -156,7 +156,10 @@ export function readClientConfig(flags: Flags, env: NodeJS.ProcessEnv): ClientCo
  */
 export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   const path = flags.configFile ?? DEFAULT_CONFIG_FILE;
-  const file = flags.configFile !== undefined || existsSync(path) ? readFile(path) : {};
+  // A command of the service has the service's settings in its environment.
+  const isOfService = env.SHARDER_SERVICE === '1';
+  const hasFile = !isOfService && (flags.configFile !== undefined || existsSync(path));
+  const file = hasFile ? readFile(path) : {};
 
   const mistakes: string[] = [];
   // Goes on after a mistake, so that all are named at once.

@@ -54,14 +54,18 @@ export class Remote {
    * or `unreachable`.
    */
   async perform<P extends Operation>(operation: P, input: InputOf<P>): Promise<OutputOf<P>> {
-    const key = randomUUID();
+    const headers: Record<string, string> =
+      'write' in operation ? { 'Idempotency-Key': randomUUID() } : {};
+    // What is not one transaction, nor the same however often it is done, is asked for once.
+    const isOnce = 'act' in operation && operation.method !== 'PUT';
+    const silenceMs = isOnce ? LONG_SILENCE_MS : SILENCE_MS;
     for (let attempt = 1; ; attempt++) {
       try {
-        const headers = { 'Idempotency-Key': key };
-        const answer = await this.#send(operation, input, headers, SILENCE_MS);
+        const answer = await this.#send(operation, input, headers, silenceMs);
         return readJson(await text(answer)) as OutputOf<P>;
       } catch (error) {
-        if (attempt === ATTEMPTS || !(error instanceof Failure) || !error.mayPass) throw error;
+        if (!(error instanceof Failure) || !error.mayPass) throw error;
+        if (attempt === ATTEMPTS || (isOnce && error.code === 'unreachable')) throw error;
         await sleep(error.retryAfter * 1_000);
       }
     }

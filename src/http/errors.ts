@@ -102,7 +102,8 @@ export function isApi({
   readonly url?: string | undefined;
   readonly originalUrl?: string | undefined;
 }): boolean {
-  return /^\/v1([/?]|$)/.test(originalUrl ?? '');
+  // A proxy may send the absolute form (RFC 9112, 3.2.2).
+  return /^(https?:\/\/[^/]*)?\/v1([/?]|$)/i.test(originalUrl ?? '');
 }
 
 /** Writes the error: as JSON where it is asked for, else as one plain line. */

@@ -57,6 +57,9 @@ function framesOf({ stack = '' }: Error): string {
   return /(?:\n {4}at [^\n]*)*$/.exec(stack)?.[0] ?? '';
 }
 
+// That a proxy is not trusted is the operator's to mend; and who tries tokens is theirs to know.
+const WATCHED = new Set<string>(['untrusted_peer', 'wrong_token', 'read_only']);
+
 export class Reporter {
   readonly #log: Logger;
   readonly #names: LogNames;
@@ -86,9 +89,9 @@ export class Reporter {
 
   /** A change by the management API. */
   changed({ requestId, actor, action, input }: ApiChange): void {
-    const { kind, name, bucket } = input as Record<string, string | undefined>;
+    const { kind, name, bucket, assigned, fixed } = input as Record<string, string | undefined>;
     const object = kind && name && this.#names.of(kind, name);
-    const line = { request_id: requestId, actor, action, kind, object, bucket };
+    const line = { request_id: requestId, actor, action, kind, object, bucket, assigned, fixed };
     this.#log.info(line, 'changed');
   }
 
@@ -99,11 +102,11 @@ export class Reporter {
     const id = requestId(res);
     // What quotes the request may quote a name, of whomever.
     const message = this.#names.arePlain || isServerWord(code) ? reply.message : 'refused';
-    // Everybody gets one and nobody the other: that a proxy is not trusted is the operator's to mend.
-    if (status >= 500 || code === 'untrusted_peer') {
+    if (status >= 500 || WATCHED.has(code)) {
       const repeated = this.#repeated(code);
       if (repeated !== undefined) {
-        const line = { ...id, route, code, ...this.#user(who), ...repeated };
+        const peer = WATCHED.has(code) ? { peer: req.socket.remoteAddress } : {};
+        const line = { ...id, route, code, ...peer, ...this.#user(who), ...repeated };
         if (code === 'internal') {
           this.#log.error({ ...line, err: loggable(error, this.#names, who) }, message);
         } else {

@@ -20,6 +20,7 @@ import { tryNormalize } from '../normalize.js';
 import type { Sharder } from '../sharder.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
+import { announcesBody } from './body.js';
 import { Cookies, type CookieSettings } from './cookie.js';
 import { isApi } from './errors.js';
 import { createIdentify } from './identity.js';
@@ -49,6 +50,7 @@ export interface ServerOptions {
 // Longer than the 60 seconds that nginx keeps an idle connection, so that it is not closed at the
 // moment nginx sends a request on it.
 const KEEP_ALIVE_MS = 75_000;
+const LONGEST_BODY_MS = 30 * 60_000;
 
 /** The service as a `node:http` server that does not listen yet. */
 export function createServer(sharder: Sharder, options: ServerOptions = {}): Server {
@@ -156,6 +158,8 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   // Node would drop the headers after the 2,000th, a second REMOTE_USER among them, without a word.
   // Their size is limited, to 16 KiB.
   server.maxHeadersCount = 0;
+  // An import comes as fast as its sender's line; headers have a minute.
+  server.requestTimeout = LONGEST_BODY_MS;
   return server;
 }
 
@@ -177,17 +181,6 @@ function toJson({ bucket, reason, isStale }: Answer, object: string): string {
 }
 
 const EMPTY: Headers = ['Content-Length', '0', 'Cache-Control', 'no-store'];
-
-function announcesBody({ rawHeaders }: IncomingMessage): boolean {
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const header = rawHeaders[i] ?? '';
-    if (header.length === 14 && header.toLowerCase() === 'content-length') {
-      return rawHeaders[i + 1] !== '0';
-    }
-    if (header.length === 17 && header.toLowerCase() === 'transfer-encoding') return true;
-  }
-  return false;
-}
 
 export interface Match {
   readonly route: 'shard' | 'auth';

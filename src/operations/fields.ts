@@ -5,10 +5,17 @@ import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Place } from '../store/objects.js';
 
-export const kind = z.string().meta({
+/** Text that both engines can hold, and any UTF-8 can carry. */
+export function text() {
+  return z
+    .string()
+    .refine((value) => !/[\0\p{Cs}]/u.test(value), 'has a character that none may have');
+}
+
+export const kind = text().meta({
   description: `A namespace of objects that are spread over the same buckets, such as \`${DEFAULT_KIND}\`.`,
 });
-export const bucket = z.string().meta({ description: "A bucket's name." });
+export const bucket = text().meta({ description: "A bucket's name." });
 export const name = z.string().meta({ description: "An object's name." });
 export const time = z.iso
   .datetime({ offset: true, error: 'must be a time such as 2026-11-21T14:00:00Z' })
@@ -88,14 +95,25 @@ export function toCursor(place: Place): string {
   return Buffer.from(JSON.stringify([place])).toString('base64url');
 }
 
-/** The place that `toCursor` was given. Throws `bad_request` for what it has not made. */
-export function fromCursor(cursor: string | undefined): Place | undefined {
+/** The place of this type that `toCursor` was given. Throws `bad_request` for what it has not made. */
+export function fromCursor(cursor: string | undefined, type: 'string'): string | undefined;
+export function fromCursor(cursor: string | undefined, type: 'number'): number | undefined;
+export function fromCursor(
+  cursor: string | undefined,
+  type: 'string' | 'number',
+): Place | undefined {
   if (cursor === undefined) return undefined;
   try {
     const [place] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
-    if (typeof place === 'string' || typeof place === 'number') return place;
+    if (type === 'string' && typeof place === 'string' && text().safeParse(place).success) {
+      return place;
+    }
+    if (type === 'number' && Number.isSafeInteger(place)) return place as number;
   } catch {
     // said below
   }
-  throw new SharderError('bad_request', 'after: must be `next` of the page before');
+  throw new SharderError(
+    'bad_request',
+    'after: must be `next` of the page before, of the same list',
+  );
 }

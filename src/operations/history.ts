@@ -13,12 +13,15 @@ export const listHistory = reading({
   summary: 'Who did what, when and why: the newest lines first, in pages',
   input: {
     kind: fields.kind.optional(),
-    name: fields.name.optional().meta({ description: 'Only of the object that was called so.' }),
+    name: fields
+      .text()
+      .optional()
+      .meta({ description: 'Only of the object that was called so, of kinds that are there.' }),
     bucket: fields.bucket
       .optional()
       .meta({ description: 'Only of what went from it or to it, or of itself.' }),
-    actor: z.string().optional().meta({ description: 'Only theirs.' }),
-    action: z.string().optional().meta({ description: 'Only this, such as `object move`.' }),
+    actor: fields.text().optional().meta({ description: 'Only theirs.' }),
+    action: fields.text().optional().meta({ description: 'Only this, such as `object move`.' }),
     plan: z.int().optional().meta({ description: 'Only of this plan.' }),
     since: fields.time.optional().meta({ description: 'Only of that time or later.' }),
     until: fields.time.optional().meta({ description: 'Only from before that time.' }),
@@ -27,11 +30,11 @@ export const listHistory = reading({
   output: fields.page(fields.change),
   example: { kind: 'hub', action: 'object move', limit: 10 },
   read: async ({ database }, { since, until, after, limit, ...filter }) => {
-    const place = fields.fromCursor(after);
+    const place = fields.fromCursor(after, 'number');
     const { changes, next } = await listChanges(
       database,
       { ...filter, since: toDate(since), until: toDate(until) },
-      typeof place === 'number' ? place : null,
+      place ?? null,
       limit,
     );
     return {

@@ -25,7 +25,10 @@ export const listObjects = reading({
   input: {
     kind: fields.kind,
     bucket: fields.bucket.optional(),
-    prefix: z.string().optional().meta({ description: 'Only names that begin so.' }),
+    prefix: fields
+      .text()
+      .optional()
+      .meta({ description: 'Only names that begin so, as they are stored.' }),
     pinned: z.boolean().optional().meta({ description: 'Only those that are, or are not.' }),
     at: fields.time.optional().meta({
       description: 'Where they were then, by name, and by the names that they had then.',
@@ -38,7 +41,10 @@ export const listObjects = reading({
     if (at !== undefined && pinned !== undefined) {
       throw new SharderError('bad_request', 'pinned: nobody knows who was pinned then');
     }
-    const place = fields.fromCursor(after);
+    const isByName = bucket === undefined || at !== undefined;
+    const place = isByName
+      ? fields.fromCursor(after, 'string')
+      : fields.fromCursor(after, 'number');
     const { items, next } =
       at === undefined
         ? await store.objectsPage(database, kind, bucket, limit, place)

@@ -87,7 +87,12 @@ export type OutputOf<P extends Operation> = z.output<P['output']>;
 
 /** What every change can be told beside. */
 export const HOW = {
-  reason: z.string().max(1_000).optional().meta({ description: 'Why, for the history.' }),
+  reason: z
+    .string()
+    .max(1_000)
+    .refine((text) => !/[\0\p{Cs}]/u.test(text), 'has a character that none may have')
+    .optional()
+    .meta({ description: 'Why, for the history.' }),
   dry_run: z.boolean().default(false).meta({ description: 'Only say what would be done.' }),
 };
 

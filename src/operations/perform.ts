@@ -13,6 +13,8 @@ export interface Conditions {
   readonly version?: number | undefined;
   /** With the same key the same change is made once, and answered as the first time. */
   readonly idempotencyKey?: string | undefined;
+  /** Told that this was done before. */
+  readonly onRepeat?: () => void;
 }
 
 /**
@@ -30,16 +32,20 @@ export async function perform<P extends Operation>(
 
   const { dry_run: isDry, reason, ...rest } = input as { dry_run: boolean; reason?: string };
   const by = { actor: context.actor, reason };
+  const { version, idempotencyKey: key, onRepeat } = conditions;
   if ('act' in operation) {
+    refuseConditions(operation.method, conditions);
     const done = (await operation.act(context, rest, { by, isDry })) as object;
     return { ...done, dry_run: isDry } as OutputOf<P>;
   }
-  const { version, idempotencyKey: key } = conditions;
   const { write } = operation;
   const inOne = async (trx: Knex.Transaction): Promise<OutputOf<P>> => {
     const request = key === undefined ? undefined : { actor: by.actor, key, digest: digest() };
     const before = request && (await answerAgain(trx, request));
-    if (before) return before as OutputOf<P>;
+    if (before) {
+      onRepeat?.();
+      return before as OutputOf<P>;
+    }
     if (version !== undefined) await checkVersion(trx, input.kind, version);
     const done = (await write(trx, rest, by, context)) as object;
     const answer = { ...done, dry_run: isDry } as OutputOf<P>;
@@ -53,6 +59,14 @@ export async function perform<P extends Operation>(
       .update(JSON.stringify([operation.name, input]))
       .digest('base64');
   }
+}
+
+// What is not one transaction can keep no condition; PUT is the same however often it comes.
+function refuseConditions(method: string, { version, idempotencyKey }: Conditions): void {
+  const isRefused = version !== undefined || (idempotencyKey !== undefined && method !== 'PUT');
+  if (!isRefused) return;
+  const header = version === undefined ? 'Idempotency-Key' : 'If-Match';
+  throw new SharderError('bad_request', `${header}: cannot be kept here; leave it out`);
 }
 
 async function checkVersion(trx: Knex.Transaction, kind: unknown, version: number): Promise<void> {

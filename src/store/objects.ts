@@ -113,7 +113,9 @@ export async function objectsPage(
     if (after !== undefined) void page.where(order, '>', after);
     return page.select<ObjectRow[]>(...COLUMNS);
   });
-  const next = rows.length < limit ? undefined : rows.at(-1)?.[order];
+  const last = rows.length < limit ? undefined : rows.at(-1);
+  // PostgreSQL's driver gives a bigint as a string.
+  const next = last && (order === 'id' ? Number(last.id) : last.name);
   return { items: rows.map(toAssignment), next: next ?? null };
 }
 

@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { engines, hubs, type TestEngine } from '../engines.js';
+import { engines, hubs, open, type TestEngine } from '../engines.js';
 import { Service } from '../service.js';
 import { eventually } from '../load.js';
 import { directoryWith } from '../commands/run.js';
@@ -112,6 +113,25 @@ describe('the management API', () => {
       'bad_request',
     ],
     ['POST /kinds/hub/buckets', { body: { bucket: 'x'.repeat(200_000) } }, 413, 'too_large'],
+    ['POST /kinds/hub/buckets/hub-0/cordon?dry_run=true', {}, 400, 'bad_request'],
+    ['POST /kinds/hub/buckets/hub-0/cordon?toString=1', {}, 400, 'bad_request'],
+    ['DELETE /kinds/hub/buckets/hub-0', { body: { dry_run: true } }, 400, 'bad_request'],
+    ['POST /check', { body: { dry_run: true } }, 400, 'bad_request'],
+    ['PUT /kinds/hub/objects/x', { headers: { 'If-Match': '"1"' } }, 400, 'bad_request'],
+    [
+      'POST /changes/prune',
+      { headers: { 'Idempotency-Key': 'x' }, body: { before: '2020-01-01T00:00:00Z' } },
+      400,
+      'bad_request',
+    ],
+    ['GET /kinds/hub%00/objects', {}, 400, 'bad_request'],
+    ['GET /kinds/hub/objects?bucket=%00', {}, 400, 'bad_request'],
+    ['GET /changes?actor=%00', {}, 400, 'bad_request'],
+    ['GET /export?kind=%00', {}, 400, 'bad_request'],
+    ['GET /kinds/hub/objects?bucket=hub-0&after=WyJ4Il0', {}, 400, 'bad_request'],
+    ['GET /changes?after=WyJ4Il0', {}, 400, 'bad_request'],
+    ['GET /changes?after=WzFlMzBd', {}, 400, 'bad_request'],
+    ['POST /kinds/hub/buckets/hub-0/cordon', { body: { reason: 'a\0b' } }, 400, 'bad_request'],
     ['PUT /kinds/hub/objects/%20a', {}, 400, 'bad_name'],
     ['PUT /kinds/hub/objects/a%00', {}, 400, 'bad_name'],
     ['POST /kinds/hub/objects', { body: {} }, 400, 'bad_request'],
@@ -434,6 +454,31 @@ for (const engine of engines) {
       assert.equal(body.objects, 1);
     });
 
+    it('imports nothing when the service dies before all of the body has come', async () => {
+      const service = await serve();
+      const sending = request(`${service.url}/v1/import`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${WRITE}`, 'Content-Type': 'text/csv' },
+      });
+      sending.on('error', () => undefined);
+      await new Promise((resolve) => sending.write('user,hub\nfirst,hub-0\nthird,hub-1', resolve));
+      let child = 0;
+      await eventually('the import runs', async () => (child = (await importOf(service)) ?? 0) > 0);
+      await service.stop('SIGKILL');
+      await eventually('the import has ended', async () => !(await isRunning(child)));
+      const database = await open(service.database);
+      assert.deepEqual(await database.knex('shard').pluck('name'), []);
+    });
+
+    it('answers a line that is too long, and an unknown query, before all else', async () => {
+      const service = await serve();
+      const ndjson = 'application/x-ndjson';
+      const long = await send(service, '/kinds/hub/objects', ndjson, 'x'.repeat(50_000));
+      assert.deepEqual([long.status, await codeOf(long)], [413, 'too_large']);
+      const odd = await send(service, '/import?dry-run=true', 'text/csv', 'user,hub\n');
+      assert.equal(odd.status, 400);
+    });
+
     it('names the token in the history, and leaves known users served meanwhile', async () => {
       const service = await serve();
       assert.equal(await (await service.shard('iana')).text(), 'hub-0\n');
@@ -454,6 +499,18 @@ for (const engine of engines) {
       return fetch(`${service.url}/v1${path}`, { headers: { Authorization: `Bearer ${READ}` } });
     }
   });
+}
+
+// The process that the service has started, if there is one.
+async function importOf({ process: { pid } }: Service): Promise<number | undefined> {
+  const children = await readFile(`/proc/${pid ?? 0}/task/${pid ?? 0}/children`, 'utf8');
+  const [child] = children.trim().split(' ').filter(Boolean);
+  return child === undefined ? undefined : Number(child);
+}
+
+async function isRunning(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => 'Z');
+  return !/^\S+ \([^)]*\) Z|^Z$/.test(stat);
 }
 
 async function codeOf(response: Response): Promise<string> {

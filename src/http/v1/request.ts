@@ -3,6 +3,7 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { SharderError } from '../../errors.js';
+import { announcesBody } from '../body.js';
 import { pathFields, type Operation } from '../../operations/operation.js';
 import type { Conditions } from '../../operations/perform.js';
 
@@ -31,8 +32,15 @@ export function toExpress(path: string): string {
 export function inputOf(operation: Operation, req: Request): Record<string, unknown> {
   const params = req.params as Record<string, string>;
   const hasBody = !['GET', 'DELETE'].includes(operation.method);
-  if (!hasBody) return { ...readQuery(operation.input as z.ZodRawShape, req), ...params };
-  if (req.body === undefined && Number(req.get('Content-Length') ?? 0) > 0) {
+  if (!hasBody) {
+    refuseBody(req);
+    return { ...readQuery(operation.input as z.ZodRawShape, req), ...params };
+  }
+  const [field] = Object.keys(readQuery({}, req));
+  if (field !== undefined) {
+    throw new SharderError('bad_request', `${field}: stands in the body, not in the query`);
+  }
+  if (req.body === undefined && announcesBody(req)) {
     throw new SharderError('bad_request', 'send JSON, with Content-Type: application/json');
   }
   const body: unknown = req.body ?? {};
@@ -46,15 +54,28 @@ export function inputOf(operation: Operation, req: Request): Record<string, unkn
   return { ...body, ...params };
 }
 
+/** Throws `bad_request` where a body comes that nobody would read. */
+export function refuseBody(req: Request): void {
+  if (!announcesBody(req)) return;
+  throw new SharderError('bad_request', `${req.method} takes its fields in the query, and no body`);
+}
+
+/** Throws `bad_request` where a condition is set that cannot be kept here. */
+export function refuseConditions(req: Request): void {
+  const header = ['If-Match', 'Idempotency-Key'].find((each) => req.get(each) !== undefined);
+  if (header === undefined) return;
+  throw new SharderError('bad_request', `${header}: cannot be kept here; leave it out`);
+}
+
 /** The fields of a query: numbers and booleans where the operation has them. */
 export function readQuery(shape: z.ZodRawShape, req: Request): Record<string, unknown> {
   const query = new URL(req.originalUrl, 'http://localhost').searchParams;
-  const fields: Record<string, unknown> = {};
+  const fields: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   for (const [field, text] of query) {
     if (field in fields) throw new SharderError('bad_request', `${field}: came more than once`);
-    fields[field] = shape[field] ? fromText(shape[field] as z.ZodType, text) : text;
+    fields[field] = Object.hasOwn(shape, field) ? fromText(shape[field] as z.ZodType, text) : text;
   }
-  return fields;
+  return { ...fields };
 }
 
 function fromText(schema: z.ZodType, text: string): unknown {

@@ -59,12 +59,17 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
       };
       const input = inputOf(operation, req);
       res.locals.who = whoOf(input);
-      const answer: unknown = await perform(operation, input, context, conditionsOf(req));
+      const done = { before: false };
+      const onRepeat = () => {
+        done.before = true;
+      };
+      const conditions = { ...conditionsOf(req), onRepeat };
+      const answer: unknown = await perform(operation, input, context, conditions);
       const { changed, dry_run: isDry = false } = answer as {
         changed?: boolean;
         dry_run?: boolean;
       };
-      if (changed && !isDry) {
+      if (changed && !isDry && !done.before) {
         options.onChange({ requestId, actor, action: operation.name, input });
       }
       const version = (answer as { version?: unknown }).version;

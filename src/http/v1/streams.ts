@@ -6,7 +6,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { Request, RequestHandler, Response, Router } from 'express';
@@ -16,7 +16,18 @@ import { checkInput, type Context } from '../../operations/operation.js';
 import { STREAMS } from '../../operations/streams.js';
 import type { Sharder } from '../../sharder.js';
 import type { Commands } from './commands.js';
-import { callerOf, readQuery, toExpress, type ApiChange } from './request.js';
+import { toErrorReply } from '../errors.js';
+import {
+  callerOf,
+  readQuery,
+  refuseBody,
+  refuseConditions,
+  toExpress,
+  type ApiChange,
+} from './request.js';
+
+// Who reads nothing for so long is given up.
+const PATIENCE_MS = 60_000;
 
 export interface StreamParts {
   readonly sharder: Sharder;
@@ -29,9 +40,16 @@ export function addStreams(
   router: Router,
   { sharder, commands, admit, onChange }: StreamParts,
 ): void {
-  const run = (args: readonly string[], res: Response): ChildProcess => {
+  const run = (
+    args: readonly string[],
+    req: Request,
+    res: Response,
+    scope: 'read' | 'write',
+  ): ChildProcess => {
     if (!commands) throw new SharderError('no_commands', 'this server runs no commands');
-    const child = commands(args, callerOf(res).actor);
+    refuseConditions(req);
+    const child = commands(args, { actor: callerOf(res).actor, scope });
+    child.stdio[3]?.on('error', () => undefined); // it has ended, and says why
     // Whoever asked is gone.
     res.once('close', () => {
       if (!res.writableFinished) child.kill('SIGKILL');
@@ -46,16 +64,33 @@ export function addStreams(
     const query = readQuery(STREAMS.assign.input, req);
     const { kind } = checkInput(STREAMS.assign, { ...query, ...req.params });
     checkType(req, ['application/x-ndjson']);
-    const assign: Context['assign'] = (...object) => sharder.assign(...object);
+    refuseConditions(req);
+    let assigned = 0;
+    const assign: Context['assign'] = async (...object) => {
+      const answer = await sharder.assign(...object);
+      if (answer.reason === 'assigned') assigned++;
+      return answer;
+    };
     const lines = assignLines(assign, kind, bodyOf(req));
+    const first = await lines.next(); // what is wrong at once is an error like any other
     res.type('application/x-ndjson');
-    await pipeline(Readable.from(lines), res);
-    tell(res, 'object assign', { kind });
+    let trouble: unknown;
+    const onError = (error: unknown): void => {
+      trouble = error;
+    };
+    try {
+      await pipeline(Readable.from(rest(first, lines, onError)), res);
+    } finally {
+      if (assigned > 0) tell(res, 'object assign', { kind, assigned });
+    }
+    if (trouble !== undefined) throw trouble as Error; // for the log
   });
 
   router.get(STREAMS.export.path, admit('read'), async (req, res) => {
     const { format, kind } = checkInput(STREAMS.export, readQuery(STREAMS.export.input, req));
-    const child = run(['export', '-', `--format=${format}`, ...option('kind', kind)], res);
+    refuseBody(req);
+    const args = ['export', '-', `--format=${format}`, ...option('kind', kind)];
+    const child = run(args, req, res, 'read');
     child.stdin?.end();
     await send(child, res, format);
   });
@@ -73,13 +108,16 @@ export function addStreams(
         ...(input.dry_run ? ['--dry-run'] : []),
         ...option('reason', input.reason),
       ],
+      req,
       res,
+      'write',
     );
     const outcome = outcomeOf(child);
     await feed(child, bodyOf(req));
     const { code, out, err } = await outcome;
     if (parse(out) === undefined) throw explain(code, err);
-    if (code === 0 && !input.dry_run) tell(res, 'import', { ...input });
+    const { changed } = parse(out) as { changed?: boolean };
+    if (code === 0 && changed && !input.dry_run) tell(res, 'import', { ...input });
     res
       .status(code === 0 ? 200 : 422)
       .type('json')
@@ -92,11 +130,15 @@ export function addStreams(
   ] as const) {
     router[method](stream.path, admit(method === 'get' ? 'read' : 'write'), async (req, res) => {
       checkInput(stream, readQuery(stream.input, req));
-      const child = run(['check', '--json', ...(method === 'post' ? ['--fix'] : [])], res);
+      refuseBody(req);
+      const scope = method === 'get' ? 'read' : 'write';
+      const args = ['check', '--json', ...(method === 'post' ? ['--fix'] : [])];
+      const child = run(args, req, res, scope);
       child.stdin?.end();
       const { code, out, err } = await outcomeOf(child);
       if (parse(out) === undefined) throw explain(code, err);
-      if (method === 'post') tell(res, 'check fix', {});
+      const { fixed = 0 } = parse(out) as { fixed?: number };
+      if (fixed > 0) tell(res, 'check fix', { fixed });
       res.type('json').send(out);
     });
   }
@@ -136,8 +178,14 @@ async function send(child: ChildProcess, res: Response, format: string): Promise
   const [type, name] =
     format === 'csv' ? ['text/csv', 'objects.csv'] : ['application/x-ndjson', 'objects.ndjson'];
   res.attachment(name).type(type); // for a name may bring a type of its own
-  for await (const chunk of stdout as AsyncIterable<Buffer>) {
-    if (!res.write(chunk)) await once(res, 'drain');
+  try {
+    for await (const chunk of stdout as AsyncIterable<Buffer>) {
+      if (!res.write(chunk)) await once(res, 'drain', { signal: AbortSignal.timeout(PATIENCE_MS) });
+    }
+  } catch {
+    child.kill('SIGKILL'); // a snapshot is held for somebody who reads nothing, or has gone
+    res.destroy();
+    return;
   }
   const [code] = await closed;
   if (code === 0) res.end();
@@ -173,32 +221,53 @@ function parse(text: string): object | undefined {
 // What was sent is the command's standard input.
 function explain(code: number | null, text: string): Error {
   const last = text.trimEnd().split('\n').at(-1) ?? '';
-  const { error } = (parse(last) ?? {}) as { error?: { code: ErrorCode; message: string } };
-  return error
-    ? new SharderError(error.code, error.message.replace(/^standard input: /, ''))
-    : new Error(`the command ended with ${code ?? 'a signal'}: ${text}`);
+  const { error } = (parse(last) ?? {}) as { error?: { code: string; message: string } };
+  if (error && error.code !== 'internal') {
+    const message = error.message.replace(/^standard input: /, '');
+    return new SharderError(error.code as ErrorCode, message);
+  }
+  // What else it has said may quote a row.
+  return new Error(
+    `a command ended with ${code ?? 'a signal'}: ${error?.message ?? 'it says not why'}`,
+  );
 }
 
-// A body that breaks off must not look like one that ends: the command would take it for all.
+// A body that breaks off must not look like one that ends. So the command waits for a word beside it,
+// which also does not come when this process dies.
 async function feed(child: ChildProcess, body: Readable): Promise<void> {
   const { stdin } = child;
   if (!stdin) return;
-  stdin.once('error', () => undefined); // it has ended, and says why
+  let wake: () => void = () => undefined;
+  for (const event of ['drain', 'close', 'error']) {
+    stdin.on(event, () => {
+      wake();
+    });
+  }
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       if (stdin.destroyed || stdin.write(chunk)) continue;
-      await Promise.race([once(stdin, 'drain'), once(stdin, 'close')]).catch(() => undefined);
+      await new Promise<void>((resolve) => (wake = resolve));
     }
   } catch (error) {
     child.kill('SIGKILL');
-    await once(child, 'close');
-    throw new SharderError(
-      'bad_request',
-      'the body broke off, or is damaged: nothing was imported',
-      {
-        cause: error,
-      },
-    );
+    const message = 'the body broke off, or is damaged: nothing was imported';
+    throw new SharderError('bad_request', message, { cause: error });
   }
   stdin.end();
+  (child.stdio[3] as Writable | null | undefined)?.end('all');
+}
+
+// An error in the middle is the last line.
+async function* rest(
+  first: IteratorResult<string>,
+  lines: AsyncIterator<string>,
+  onError: (error: unknown) => void,
+): AsyncGenerator<string> {
+  try {
+    for (let next = first; !next.done; next = await lines.next()) yield next.value;
+  } catch (error) {
+    onError(error);
+    const { code, message } = toErrorReply(error);
+    yield `${JSON.stringify({ error: { code, message } })}\n`;
+  }
 }
