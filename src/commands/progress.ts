@@ -58,6 +58,16 @@ export function isOnTerminal(): boolean {
   return process.stderr.isTTY && process.env.TERM !== 'dumb';
 }
 
+/** Text as it stands on one line of the terminal's stderr, in place of what was there. */
+export function overwrite(text: string): string {
+  return `\r${text.slice(0, columns() - 1)}\u001b[K`;
+}
+
+// Some terminals do not say how wide they are.
+function columns(): number {
+  return process.stderr.columns > 0 ? process.stderr.columns : 80;
+}
+
 export class Progress {
   /** Whether nobody sees it. */
   readonly isQuiet: boolean;
@@ -91,14 +101,14 @@ export class Progress {
     this.#shownAt = now;
     const elapsedMs = now - this.#since;
     const position = { what: this.#what, count, fraction: this.#fraction?.(count), elapsedMs };
-    this.say(drawProgress(position, process.stderr.columns));
+    this.say(drawProgress(position, columns()));
   }
 
   /** Shows `text` in place of what was shown before. */
   say(text: string): void {
     if (this.isQuiet || performance.now() - this.#started < SILENT_MS) return;
     this.#isShown = true;
-    process.stderr.write(`\r${text.slice(0, process.stderr.columns - 1)}\u001b[K`);
+    process.stderr.write(overwrite(text));
   }
 
   /** Asks by itself how many they are, or what to say, until the end. */
@@ -114,7 +124,7 @@ export class Progress {
   /** Takes away what was shown. */
   end(): void {
     clearInterval(this.#timer);
-    if (this.#isShown) process.stderr.write('\r\u001b[K');
+    if (this.#isShown) process.stderr.write(overwrite(''));
     this.#isShown = false;
   }
 }

@@ -3,7 +3,7 @@
 import { writeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
-import { isOnTerminal } from './progress.js';
+import { isOnTerminal, overwrite } from './progress.js';
 import { printable } from './table.js';
 
 /** What is said, in one line each. */
@@ -84,7 +84,7 @@ export class Stop {
     this.#ignore();
     if (hint === undefined || !isOnTerminal()) return;
     this.#isHinted = true;
-    process.stderr.write(`\r${hint.slice(0, process.stderr.columns - 1)}\u001b[K`);
+    process.stderr.write(overwrite(hint));
   }
 
   resume(): void {
@@ -115,7 +115,7 @@ export class Stop {
   }
 
   #takeHint(): void {
-    if (this.#isHinted) process.stderr.write('\r\u001b[K');
+    if (this.#isHinted) process.stderr.write(overwrite(''));
     this.#isHinted = false;
   }
 
@@ -123,7 +123,7 @@ export class Stop {
     this.#ignore();
     this.#cleanUp?.();
     // Over what the terminal shows of a progress, and of Ctrl-C.
-    const begin = isOnTerminal() ? '\r\u001b[K' : '';
+    const begin = isOnTerminal() ? overwrite('') : '';
     try {
       writeSync(2, `${begin}stopped: ${printable(this.#say)}\n`);
     } catch {
