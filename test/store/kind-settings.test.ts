@@ -473,7 +473,7 @@ for (const engine of engines) {
       const renamed = await lastChange(database);
       assert.deepEqual([renamed.name, renamed.detail], ['ana', { from: 'iana' }]);
       const merged = await write((trx) => store.mergeObjects(trx, 'hub', 'Ivan', 'ANA', BY));
-      assert.deepEqual(merged, { bucket: 'hub-2', from: 'hub-1' });
+      assert.deepEqual(merged, { bucket: 'hub-2', was: 'hub-2', from: 'hub-1' });
       assert.deepEqual((await lastChange(database)).detail, { from: 'ivan' });
       assert.equal(await write((trx) => store.removeObject(trx, 'hub', 'ANA', BY)), 'hub-2');
       assert.deepEqual(await objects(database), {});
