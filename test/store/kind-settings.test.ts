@@ -474,7 +474,7 @@ for (const engine of engines) {
       assert.deepEqual([renamed.name, renamed.detail], ['ana', { from: 'iana' }]);
       const merged = await write((trx) => store.mergeObjects(trx, 'hub', 'Ivan', 'ANA', BY));
       assert.deepEqual(merged, { bucket: 'hub-2', was: 'hub-2', from: 'hub-1' });
-      assert.deepEqual((await lastChange(database)).detail, { from: 'ivan' });
+      assert.deepEqual((await lastChange(database)).detail, { from: 'ivan', keep: 'into' });
       assert.equal(await write((trx) => store.removeObject(trx, 'hub', 'ANA', BY)), 'hub-2');
       assert.deepEqual(await objects(database), {});
     });
