@@ -73,7 +73,7 @@ export class Remote {
 
   /** Asks once; resolves with the body as it comes. */
   stream(route: Route, input: Fields, upload?: Upload): Promise<Readable> {
-    return this.#send(route, input, {}, LONG_SILENCE_MS, upload);
+    return this.#send(route, input, {}, LONG_SILENCE_MS, upload ?? null);
   }
 
   async #send(
@@ -81,10 +81,10 @@ export class Remote {
     input: Fields,
     headers: Readonly<Record<string, string>>,
     silenceMs: number,
-    upload?: Upload,
+    upload?: Upload | null, // null: no body at all, the fields stand in the query
   ): Promise<IncomingMessage> {
     const { path, rest } = fill(route, input);
-    const hasBody = !upload && !['GET', 'DELETE'].includes(route.method);
+    const hasBody = upload === undefined && !['GET', 'DELETE'].includes(route.method);
     const body = hasBody ? JSON.stringify(rest) : undefined;
     const query = hasBody ? '' : toQuery(rest);
     const isHttps = this.#url.protocol === 'https:';
