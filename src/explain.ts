@@ -1,8 +1,9 @@
 // Why an object is where it is, or where it would go.
 
-import { pickEmptiest } from './assign/emptiest.js';
+import { pickBuckets } from './assign/pick.js';
 import type { Database } from './store/database.js';
 import { isOpen, listBuckets, type Bucket } from './store/buckets.js';
+import { getKind } from './store/kinds.js';
 import { objectHistory, type ChangeRow } from './store/history.js';
 import { findObjects, type Assignment } from './store/objects.js';
 
@@ -44,13 +45,14 @@ export async function explainObject(
   const [object] = await findObjects(database, name, kind);
   const { changes, pruned_before } = await objectHistory(database, kind, name);
   const buckets = await database.read((knex) => listBuckets(knex, kind));
+  const { settings } = await database.read((knex) => getKind(knex, kind));
   return {
     kind,
     name: object?.name ?? name,
     object: object ?? null,
     change: (object && changes.findLast((change) => hasPlaced(change, object))) ?? null,
     pruned_before,
-    next: pickEmptiest(buckets.filter(isOpen), 1)[0] ?? null,
+    next: pickBuckets(buckets.filter(isOpen), 1, settings)[0] ?? null,
     scores: buckets.map(toScore).sort(byScore),
   };
 }

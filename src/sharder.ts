@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import { Answers, type Answer } from './assign/answer.js';
 import { Batch } from './assign/batch.js';
 import { Cache, type Moment } from './assign/cache.js';
-import { pickEmptiest } from './assign/emptiest.js';
+import { pickBuckets } from './assign/pick.js';
 import { SharderError } from './errors.js';
 import { KIND_PATTERN } from './names.js';
 import { normalizeName } from './normalize.js';
@@ -261,7 +261,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
     names: readonly string[],
   ): Promise<(AssignedRow | SharderError)[]> {
     const moment = this.#cache.moment(this.#engine.generation());
-    const rows = await this.#engine.assign(kind, names, pickEmptiest);
+    const rows = await this.#engine.assign(kind, names, pickBuckets);
     return rows.map((row) => {
       if (!row) return noRoom(kind);
       if (row instanceof SharderError) return row;

@@ -2,8 +2,10 @@
 // (members + 1) / weight. A pure function; no clock, no database.
 
 import type { Candidate } from '../store/engine.js';
+import { heapify, removeRoot, siftDown } from './heap.js';
 
-interface Slot {
+/** A bucket while it is filled. */
+export interface Slot {
   readonly name: string;
   readonly weight: number;
   readonly capacity: number;
@@ -15,8 +17,7 @@ interface Slot {
  * before it: always the bucket with room whose (members + 1) / weight is lowest, and among equals
  * the one whose name is first by code unit. Fewer than `count` when the room runs out.
  *
- * Takes O(buckets + count × log buckets): a binary heap (J. W. J. Williams, 1964) whose root is
- * filled and sifted down.
+ * Takes O(buckets + count × log buckets).
  */
 export function pickEmptiest(candidates: readonly Candidate[], count: number): string[] {
   const heap: Slot[] = candidates
@@ -27,40 +28,25 @@ export function pickEmptiest(candidates: readonly Candidate[], count: number): s
       members,
     }))
     .filter((slot) => slot.members < slot.capacity);
-  for (let i = (heap.length >> 1) - 1; i >= 0; i--) siftDown(heap, i);
+  heapify(heap, isEmptier);
 
   const picks: string[] = [];
-  let root = heap[0];
-  while (picks.length < count && root) {
+  while (picks.length < count) {
+    const [root] = heap;
+    if (!root) break;
     picks.push(root.name);
     root.members++;
-    if (root.members >= root.capacity) {
-      const last = heap.pop();
-      if (last && last !== root) heap[0] = last;
-    }
-    siftDown(heap, 0);
-    root = heap[0];
+    if (root.members < root.capacity) siftDown(heap, isEmptier);
+    else removeRoot(heap, isEmptier);
   }
   return picks;
 }
 
-function siftDown(heap: Slot[], index: number): void {
-  const slot = heap[index];
-  if (!slot) return;
-  for (;;) {
-    const left = heap[2 * index + 1];
-    if (!left) break;
-    const right = heap[2 * index + 2];
-    const child = right && isBefore(right, left) ? right : left;
-    if (!isBefore(child, slot)) break;
-    heap[index] = child;
-    index = child === left ? 2 * index + 1 : 2 * index + 2;
-  }
-  heap[index] = slot;
-}
-
-// Compares (members + 1) / weight crosswise, in whole numbers: both products stay below 2^53.
-function isBefore(a: Slot, b: Slot): boolean {
+/**
+ * Whether the next object goes to `a` rather than to `b`. Compares (members + 1) / weight crosswise, in
+ * whole numbers: both products stay below 2^53.
+ */
+export function isEmptier(a: Slot, b: Slot): boolean {
   const difference = (a.members + 1) * b.weight - (b.members + 1) * a.weight;
   return difference < 0 || (difference === 0 && a.name < b.name);
 }

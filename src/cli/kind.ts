@@ -2,7 +2,7 @@
 
 import { Option, type Command } from 'commander';
 import { NORMALIZERS } from '../normalize.js';
-import { changing, listing, optionsOf, whole } from './options.js';
+import { changing, listing, number, optionsOf, whole } from './options.js';
 
 export function addKind(program: Command): void {
   const kind = program.command('kind').description('list, create, change and remove kinds');
@@ -30,8 +30,8 @@ export function addKind(program: Command): void {
     .description('change the settings of a kind; refused where two names would fall together')
     .argument('<name>')
     .action(async (name: string, options: Record<string, unknown>, command: Command) => {
-      if (!['normalize', 'cookie', 'threshold'].some((setting) => setting in options)) {
-        command.error('error: nothing to set: give --normalize, --cookie or --threshold');
+      if (!['normalize', 'cookie', 'threshold', 'ramp'].some((setting) => setting in options)) {
+        command.error('error: nothing to set: give --normalize, --cookie, --threshold or --ramp');
       }
       const { setKind } = await import('../commands/kind.js');
       await setKind(name, optionsOf(command));
@@ -52,9 +52,11 @@ function settings(command: Command): Command {
     )
     .option('--cookie', '/shard, /auth and /go set its cookie (default)')
     .option('--no-cookie', 'they do not')
+    .option('--threshold <percent>', 'over-full: so much above the fair share (default: 10)', whole)
     .option(
-      '--threshold <percent>',
-      'over-full: so much above the fair share (default: 10)',
-      whole,
-    );
+      '--ramp <multiple>',
+      'a bucket that lags gets so many times its fair share of new objects at most',
+      number,
+    )
+    .option('--no-ramp', 'all of them, until it has caught up (default)');
 }

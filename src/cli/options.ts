@@ -73,6 +73,12 @@ export function whole(value: string): number {
   return Number(value);
 }
 
+export function number(value: string): number {
+  if (!/^\d{1,10}(\.\d{1,10})?$/.test(value))
+    throw new InvalidArgumentError('It must be a number.');
+  return Number(value);
+}
+
 export function time(value: string): Date {
   const at = new Date(value);
   if (Number.isNaN(at.getTime())) {

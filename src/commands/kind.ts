@@ -30,10 +30,20 @@ function asTable(kinds: readonly Kind[]): string {
     kind.normalize,
     kind.cookie ? 'yes' : 'no',
     `${kind.threshold}%`,
+    kind.ramp,
     kind.buckets.length,
     kind.objects,
   ]);
-  const headings = ['KIND', 'POLICY', 'NORMALIZE', 'COOKIE', 'THRESHOLD', 'BUCKETS', 'OBJECTS'];
+  const headings = [
+    'KIND',
+    'POLICY',
+    'NORMALIZE',
+    'COOKIE',
+    'THRESHOLD',
+    'RAMP',
+    'BUCKETS',
+    'OBJECTS',
+  ];
   return table(headings, rows);
 }
 
@@ -42,21 +52,26 @@ export interface SettingsOptions extends ChangeOptions {
   readonly normalize?: Kind['normalize'];
   readonly cookie?: boolean;
   readonly threshold?: number;
+  /** False, from --no-ramp: none. */
+  readonly ramp?: number | false;
+}
+
+function settingsOf({ normalize, cookie, threshold, ramp }: SettingsOptions) {
+  return { normalize, cookie, threshold, ramp: ramp === false ? null : ramp };
 }
 
 export async function createKind(kind: string, options: SettingsOptions): Promise<void> {
-  const { policy, normalize, cookie, threshold } = options;
+  const { policy } = options;
   await change(
     operations.createKind,
-    { kind, policy, normalize, cookie, threshold },
+    { kind, policy, ...settingsOf(options) },
     options,
     (_done, did) => `${did('create')} kind ${kind}`,
   );
 }
 
 export async function setKind(kind: string, options: SettingsOptions): Promise<void> {
-  const { normalize, cookie, threshold } = options;
-  const input = { kind, normalize, cookie, threshold };
+  const input = { kind, ...settingsOf(options) };
   await change(operations.setKind, input, options, ({ changed, detail }, did) => {
     const what = Object.entries(detail).map(
       ([key, { from, to }]) => `${key} ${String(from)} → ${String(to)}`,

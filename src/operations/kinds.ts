@@ -15,11 +15,16 @@ const settings = {
   threshold: z.number().min(1).max(1_000).meta({
     description: 'A bucket is over-full from so many percent above its fair share.',
   }),
+  ramp: z.number().min(1).max(1_000).nullable().meta({
+    description:
+      'A bucket that lags, a new one, gets at most so many times its fair share of new objects; null: all, until it has caught up.',
+  }),
 };
 const changes = {
   normalize: settings.normalize.optional(),
   cookie: settings.cookie.optional(),
   threshold: settings.threshold.optional(),
+  ramp: settings.ramp.optional(),
 };
 
 const shown = z.object({

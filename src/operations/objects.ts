@@ -1,13 +1,14 @@
 // The operations on objects.
 
 import { z } from 'zod';
-import { pickEmptiest } from '../assign/emptiest.js';
+import { pickBuckets } from '../assign/pick.js';
 import { SharderError } from '../errors.js';
 import * as explained from '../explain.js';
 import { noRoom } from '../sharder.js';
 import { isOpen, listBuckets } from '../store/buckets.js';
 import type { Database } from '../store/database.js';
 import * as history from '../store/history.js';
+import { getKind } from '../store/kinds.js';
 import * as store from '../store/objects.js';
 import { acting, DONE, reading, writing, type Context } from './operation.js';
 import * as fields from './fields.js';
@@ -125,7 +126,8 @@ async function foresee({ database }: Context, kind: string, name: string) {
   const [known] = await store.findObjects(database, name, kind);
   if (known) return { bucket: known.bucket, isNew: false };
   const buckets = await database.read((knex) => listBuckets(knex, kind));
-  const [bucket] = pickEmptiest(buckets.filter(isOpen), 1);
+  const { settings } = await database.read((knex) => getKind(knex, kind));
+  const [bucket] = pickBuckets(buckets.filter(isOpen), 1, settings);
   if (bucket === undefined) throw noRoom(kind);
   return { bucket, isNew: true };
 }

@@ -33,8 +33,15 @@ export interface Candidate {
   readonly members: number;
 }
 
-/** Chooses buckets for `count` new objects, in order; fewer when the room runs out. */
-export type Pick = (candidates: readonly Candidate[], count: number) => string[];
+/**
+ * Chooses buckets for `count` new objects, in order, as the kind's settings say; fewer when the room
+ * runs out.
+ */
+export type PickBuckets = (
+  candidates: readonly Candidate[],
+  count: number,
+  settings: KindSettings,
+) => string[];
 
 /** What an engine tells of what it hears. */
 export interface EngineEvents {
@@ -87,7 +94,7 @@ export interface Engine {
   assign(
     kind: string,
     names: readonly string[],
-    pick: Pick,
+    pick: PickBuckets,
   ): Promise<readonly (AssignedRow | SharderError | null)[]>;
 
   /** Resolves when the database answers; rejects with why it does not. */

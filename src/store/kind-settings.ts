@@ -12,6 +12,11 @@ export interface KindSettings {
   readonly cookie: boolean;
   /** A bucket is over-full from so many percent above its fair share. */
   readonly threshold: number;
+  /**
+   * A bucket that lags gets at most so many times its fair share of new objects; null: as many as
+   * come, until it has caught up. See assign/ramp.ts.
+   */
+  readonly ramp: number | null;
 }
 
 /** What a person says of a kind. What is left out stays as it is. */
@@ -21,6 +26,7 @@ export const DEFAULT_KIND_SETTINGS: KindSettings = {
   normalize: 'none',
   cookie: true,
   threshold: 10,
+  ramp: null,
 };
 
 /** The settings as a schema, each of them optional. */
@@ -33,6 +39,12 @@ export const kindSettingsSchema = z.strictObject({
     .number('must be a number of percent')
     .min(1, 'must be 1 to 1000 percent')
     .max(1000, 'must be 1 to 1000 percent')
+    .optional(),
+  ramp: z
+    .number('must be a number from 1 to 1000, or null')
+    .min(1, 'must be 1 to 1000, or null')
+    .max(1000, 'must be 1 to 1000, or null')
+    .nullable()
     .optional(),
 });
 

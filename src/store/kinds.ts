@@ -156,7 +156,7 @@ export async function setKind(
 }
 
 /** What a change has set of a kind. */
-export type KindDifferences = Differences<string | number | boolean>;
+export type KindDifferences = Differences<string | number | boolean | null>;
 
 // Under the kind's lock.
 async function updateKind(
@@ -280,8 +280,8 @@ function checkDistinct(kind: string, { buckets }: KindDeclaration): void {
   throw new SharderError('bad_request', `kind ${kind}: bucket ${twice} is declared twice`);
 }
 
-function settingsOf({ normalize, cookie, threshold }: KindDeclaration): KindChanges {
-  return { normalize, cookie, threshold };
+function settingsOf({ normalize, cookie, threshold, ramp }: KindDeclaration): KindChanges {
+  return { normalize, cookie, threshold, ramp };
 }
 
 type Step = (trx: Knex.Transaction, by: By) => Promise<void>;

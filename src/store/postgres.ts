@@ -12,7 +12,7 @@ import type {
   Engine,
   EngineEvents,
   ObjectKey,
-  Pick,
+  PickBuckets,
 } from './engine.js';
 import { HeldSettings, type KindSettings } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
@@ -165,7 +165,7 @@ export class PostgresEngine implements Engine {
     // The message of the trigger is on its way.
   }
 
-  async assign(kind: string, names: readonly string[], pick: Pick) {
+  async assign(kind: string, names: readonly string[], pick: PickBuckets) {
     const started = performance.now();
     const rows = await this.#use((client) => assign(client, this.#settings, kind, names, pick));
     this.#events.assigned(kind, names.length, (performance.now() - started) / 1000);
@@ -280,7 +280,7 @@ async function assign(
   held: HeldSettings,
   kind: string,
   names: readonly string[],
-  pick: Pick,
+  pick: PickBuckets,
 ): Promise<(AssignedRow | SharderError | null)[]> {
   const { normalize } = held.of(kind);
   let named = toNamed(names, normalize);
@@ -312,7 +312,7 @@ async function assign(
 
   const open = candidates ?? [];
   const urls = new Map(open.map(({ name, url }) => [name, url]));
-  const picks = pick(open, fresh.length);
+  const picks = pick(open, fresh.length, current);
   if (picks.length === 0) {
     await client.query(ROLLBACK);
     return answers(named, rows);

@@ -13,7 +13,7 @@ import {
   type Candidate,
   type Engine,
   type EngineEvents,
-  type Pick,
+  type PickBuckets,
 } from './engine.js';
 import { HeldSettings, type KindSettings } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
@@ -136,7 +136,7 @@ export class SqliteEngine implements Engine {
     this.#endRead();
   }
 
-  async assign(kind: string, names: readonly string[], pick: Pick) {
+  async assign(kind: string, names: readonly string[], pick: PickBuckets) {
     const started = performance.now();
     try {
       const rows = await retry(() => this.#assign(kind, names, pick), isBusy);
@@ -187,7 +187,7 @@ export class SqliteEngine implements Engine {
   #assign(
     kind: string,
     names: readonly string[],
-    pick: Pick,
+    pick: PickBuckets,
   ): (AssignedRow | SharderError | null)[] {
     const { begin, lock, candidates, insert, find, commit, rollback } = this.#statements;
     this.#endRead();
@@ -195,15 +195,15 @@ export class SqliteEngine implements Engine {
     try {
       const settings = lock.get(kind);
       if (settings === undefined) throw unknownKind(kind);
-      const { normalize } = this.#settings.take(kind, settings);
+      const held = this.#settings.take(kind, settings);
       const open = candidates.all(kind);
       const urls = new Map(open.map(({ name, url }) => [name, url]));
       // As a rule all names are new. The pick that a known name does not need is the next one's.
-      const picks = pick(open, names.length);
+      const picks = pick(open, names.length, held);
       const now = new Date().toISOString(); // what the column's default would say, for each anew
       let placed = 0;
       const rows = names.map((asked) => {
-        const name = tryNormalize(asked, normalize);
+        const name = tryNormalize(asked, held.normalize);
         if (typeof name !== 'string') return name;
         const bucket = picks[placed];
         if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
