@@ -19,7 +19,9 @@ export type ErrorCode =
   | 'unknown_kind'
   | 'unknown_bucket'
   | 'unknown_object'
+  | 'unknown_plan'
   | 'not_empty' // a bucket that holds objects is not removed
+  | 'plan_state' // a plan cannot be applied, paused, resumed, cancelled or undone as it is now
   | 'closed' // the bucket takes no new objects: it is cordoned, draining or full
   | 'changed' // somebody has changed the kind since its version was read
   | 'key_reused' // another request had the same Idempotency-Key

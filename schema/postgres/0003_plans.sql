@@ -8,6 +8,7 @@ create table plan (
   detail       jsonb       not null,
   actor        text        not null,
   reason       text,
+  started_by   text,
   created_at   timestamptz not null default now(),
   started_at   timestamptz,
   ended_at     timestamptz,

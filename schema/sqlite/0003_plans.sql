@@ -8,6 +8,7 @@ create table plan (
   detail       text    not null check (json_valid(detail)),
   actor        text    not null,
   reason       text,
+  started_by   text,
   created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
   started_at   text,
   ended_at     text,

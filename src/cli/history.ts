@@ -12,6 +12,7 @@ export function addHistory(program: Command): void {
     .option('--bucket <bucket>', 'only of what went from it or to it, or of itself')
     .option('--actor <actor>', 'only of theirs')
     .option('--action <action>', 'only this, such as "object move"')
+    .option('--plan <plan>', 'only of this plan', whole)
     .option('--since <time>', 'only of that time or later', time)
     .option('--until <time>', 'only from before that time', time)
     .option('--limit <n>', 'so many lines at most', whole, 50)

@@ -27,12 +27,12 @@ export interface Done {
 /** `did('move')` is "moved", or "would move" where nothing was done. */
 export type Did = (verb: string) => string;
 
-/** Does an operation, and prints what it did: `text` tells people. */
+/** Does an operation, and prints what it did: `text` tells people, in one line or more. */
 export async function change<P extends Operation>(
   operation: P,
   input: Omit<InputOf<P>, 'reason' | 'dry_run'>,
   options: ChangeOptions,
-  text: (done: OutputOf<P>, did: Did) => string,
+  text: (done: OutputOf<P>, did: Did) => string | readonly string[],
   service: ServiceOptions = {},
 ): Promise<void> {
   const { reason, dryRun: dry_run = false, json = false } = options;
@@ -68,8 +68,9 @@ function typed(name: string): string {
 }
 
 /** Prints what was done, or would be. */
-export function print(done: Done, text: string, isJson: boolean): void {
-  process.stdout.write(isJson ? `${JSON.stringify(done)}\n` : `${printable(text)}\n`);
+export function print(done: Done, text: string | readonly string[], isJson: boolean): void {
+  const lines = [text].flat().map(printable);
+  process.stdout.write(isJson ? `${JSON.stringify(done)}\n` : `${lines.join('\n')}\n`);
   if (isJson) return;
   for (const note of done.notes ?? []) process.stderr.write(`note: ${printable(note)}\n`);
 }
@@ -96,8 +97,17 @@ export function didOf(isDry: boolean): Did {
   return isDry ? wouldDo : hasDone;
 }
 
+const IRREGULAR: Readonly<Record<string, string>> = {
+  apply: 'applied',
+  cancel: 'cancelled',
+  plan: 'planned',
+  set: 'set',
+  undo: 'undid',
+};
+
 function hasDone(verb: string): string {
-  if (verb === 'set') return verb;
+  const past = IRREGULAR[verb];
+  if (past !== undefined) return past;
   if (verb.endsWith('pin')) return `${verb}ned`;
   return verb.endsWith('e') ? `${verb}d` : `${verb}ed`;
 }

@@ -49,9 +49,10 @@ function describe(change: Change): string {
   return inFull(change).replace(/^object /, '');
 }
 
-/** "object rename: to iana" */
-export function inFull({ action, detail }: Change): string {
+/** "object rename: to iana", "object move: plan 7" */
+export function inFull({ action, detail, plan }: Change): string {
   const how = ['to', 'from', 'into', 'before'].find((word) => typeof detail?.[word] === 'string');
+  if (plan !== null) return `${action}: plan ${plan}`;
   return how === undefined ? action : `${action}: ${how} ${String(detail?.[how])}`;
 }
 

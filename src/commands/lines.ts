@@ -20,6 +20,7 @@ export interface ListOptions extends Flags {
   readonly bucket?: string;
   readonly actor?: string;
   readonly action?: string;
+  readonly plan?: number;
   readonly since?: Date;
   readonly until?: Date;
   readonly limit: number;
@@ -29,9 +30,20 @@ export interface ListOptions extends Flags {
 const HEADINGS = ['AT', 'ACTOR', 'ACTION', 'KIND', 'OBJECT', 'FROM', 'TO', 'REASON'];
 
 export async function listHistory(options: ListOptions): Promise<void> {
-  const { kind, object: name, bucket, actor, action, since, until, limit, json = false } = options;
+  const {
+    kind,
+    object: name,
+    bucket,
+    actor,
+    action,
+    plan,
+    since,
+    until,
+    limit,
+    json = false,
+  } = options;
   const filter = {
-    ...{ kind, name, bucket, actor, action },
+    ...{ kind, name, bucket, actor, action, plan },
     since: since?.toISOString(),
     until: until?.toISOString(),
     limit: Math.min(Math.max(limit, 1), PAGE_SIZE),

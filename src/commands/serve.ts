@@ -11,8 +11,10 @@ import { loggable } from '../http/report.js';
 import { createServer } from '../http/server.js';
 import { createCommands } from '../http/v1/commands.js';
 import { createLogNames, type LogNames } from '../log-names.js';
+import { PlanRunner } from '../rebalance/runner.js';
 import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
+import type { Plan } from '../store/plans.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
 
 const DATABASE_WAIT_MS = 1_000;
@@ -35,13 +37,13 @@ export async function serve(flags: Flags, version: string): Promise<void> {
     exitSoon();
     return;
   }
-  const { sharder, server, kinds } = started;
+  const { sharder, server, plans, kinds } = started;
   const sockets = openSockets(server);
   process.stdout.write(`${describe(version, server, sharder.database, kinds)}\n`);
 
   await stop;
   log.info('stopping: answering what is in flight');
-  await close(server, sockets);
+  await Promise.all([close(server, sockets), plans.stop()]);
   exitSoon();
   await sharder.database.close();
 }
@@ -61,6 +63,7 @@ function commandEnvironment({ database }: Config): NodeJS.ProcessEnv {
 interface Started {
   readonly sharder: Sharder;
   readonly server: Server;
+  readonly plans: PlanRunner;
   readonly kinds: readonly Kind[];
 }
 
@@ -98,7 +101,9 @@ async function start(
         });
         const kinds = await database.read(listKinds);
         await listen(server, config.listen);
-        return { sharder, server, kinds };
+        const plans = createRunner(database, log, names);
+        plans.start();
+        return { sharder, server, plans, kinds };
       } catch (error) {
         await database.close();
         throw error;
@@ -110,6 +115,23 @@ async function start(
     const isStopped = await Promise.race([stop.then(() => true), sleep(DATABASE_WAIT_MS, false)]);
     if (isStopped) return undefined;
   }
+}
+
+function createRunner(database: Database, log: Logger, names: LogNames): PlanRunner {
+  const told = ({ id: plan, kind, state, moves, made, skipped }: Plan) => {
+    return { plan, kind, state, moves, made, skipped };
+  };
+  return new PlanRunner(database, {
+    onStart: (plan) => {
+      log.info(told(plan), 'making the moves of a plan');
+    },
+    onEnd: (plan) => {
+      log.info(told(plan), 'the moves of a plan have ended');
+    },
+    onError: (error) => {
+      log.warn({ err: loggable(error, names) }, 'a plan could not go on; it is tried again');
+    },
+  });
 }
 
 // A server may come up yet; a file that cannot be used stays as it is.

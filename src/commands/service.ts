@@ -16,6 +16,12 @@ export type Perform = <P extends Operation>(
   input: InputOf<P>,
 ) => Promise<OutputOf<P>>;
 
+/** What there is where no service is asked. */
+export interface Here {
+  readonly database: Database;
+  readonly stop: Stop;
+}
+
 export interface ServiceOptions {
   /** What is said if a signal ends it. */
   readonly words?: StopWords;
@@ -25,7 +31,7 @@ export interface ServiceOptions {
 /** Calls `work` with what does operations. */
 export async function withService<T>(
   flags: Flags,
-  work: (perform: Perform) => Promise<T>,
+  work: (perform: Perform, here?: Here) => Promise<T>,
   { words = READING, onProgress }: ServiceOptions = {},
 ): Promise<T> {
   const remote = remoteOf(flags);
@@ -58,7 +64,7 @@ export async function withService<T>(
         return answer;
       },
     };
-    return work((operation, input) => perform(operation, input, context));
+    return work((operation, input) => perform(operation, input, context), { database, stop });
   };
   return withDatabase(flags, inDatabase, { words });
 }

@@ -69,6 +69,17 @@ export class Stop {
     if (!this.#isDone) this.#say = this.#words.before;
   }
 
+  /** From now on the first signal calls `work`, and ends nothing. */
+  instead(work: () => void): void {
+    this.#ignore();
+    const once = (): void => {
+      for (const signal of SIGNALS) process.removeListener(signal, once);
+      for (const signal of SIGNALS) process.on(signal, this.#onSignal);
+      work();
+    };
+    for (const signal of SIGNALS) process.on(signal, once);
+  }
+
   /** What else is to be done before the process ends, at once. */
   cleanUp(work: () => void): void {
     this.#cleanUp = work;

@@ -5,6 +5,7 @@ import * as history from './history.js';
 import * as kinds from './kinds.js';
 import * as objects from './objects.js';
 import type { Operation } from './operation.js';
+import * as plans from './plans.js';
 
 export const OPERATIONS: readonly Operation[] = [
   kinds.listKinds,
@@ -31,6 +32,15 @@ export const OPERATIONS: readonly Operation[] = [
   objects.removeObject,
   objects.showHistory,
   objects.explainObject,
+  plans.createPlan,
+  plans.listPlans,
+  plans.showPlan,
+  plans.listMoves,
+  plans.applyPlan,
+  plans.pausePlan,
+  plans.resumePlan,
+  plans.cancelPlan,
+  plans.undoPlan,
   history.listHistory,
   history.pruneHistory,
 ];

@@ -2,6 +2,7 @@
 
 import type { Knex } from 'knex';
 import { z } from 'zod';
+import { limits } from '../rebalance/planner.js';
 import * as store from '../store/buckets.js';
 import { getKind } from '../store/kinds.js';
 import { DONE, reading, writing, type Context } from './operation.js';
@@ -25,7 +26,8 @@ const shown = z
     members: z.int().meta({ description: 'How many objects it holds.' }),
     share: z.number().meta({ description: 'Its part of all objects of the kind, 0 to 1.' }),
     over_full: z.boolean().meta({
-      description: 'It holds more than its fair share and the threshold of the kind beside.',
+      description:
+        'It holds more than its even share and the threshold of the kind: a rebalance would move some.',
     }),
   })
   .meta({ id: 'Bucket' });
@@ -152,15 +154,12 @@ async function withShares(knex: Knex, kind: string) {
   const { settings } = await getKind(knex, kind);
   const buckets = await store.listBuckets(knex, kind);
   const objects = buckets.reduce((sum, { members }) => sum + members, 0);
-  const weights = buckets.reduce((sum, { weight }) => sum + weight, 0);
-  return buckets.map((bucket) => {
-    const fair = (objects * bucket.weight) / weights;
-    return {
-      ...bucket,
-      share: objects === 0 ? 0 : bucket.members / objects,
-      over_full: bucket.members > Math.ceil(fair * (1 + settings.threshold / 100)),
-    };
-  });
+  const most = limits(settings.threshold, buckets);
+  return buckets.map((bucket, i) => ({
+    ...bucket,
+    share: objects === 0 ? 0 : bucket.members / objects,
+    over_full: bucket.members > (most[i] ?? 0),
+  }));
 }
 
 function declaration(declared: Context['declared'], kind: string, name: string) {

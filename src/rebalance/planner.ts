@@ -159,7 +159,7 @@ export function* waysOf({ count, givers, takers }: Draft, chunk: number): Genera
     const to = pickEmptiest(taking, from.length);
     yield from.map((name, i) => ({ from: name, to: to[i] ?? '' }));
     giving = counted(giving, from, -1);
-    taking = counted(taking, to, +1);
+    taking = counted(taking, to, 1);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
-import { checkBucketName } from '../names.js';
+import { checkBucketName, DEFAULT_KIND } from '../names.js';
 import { recordChange, type By } from './changes.js';
 import { checkKind, lockKind } from './kinds.js';
 
@@ -151,7 +151,7 @@ export async function removeBucket(
   if (members > 0) {
     throw new SharderError(
       'not_empty',
-      `bucket ${name} of kind ${kind} holds ${members} ${members === 1 ? 'object' : 'objects'}: cordon it, then move them (\`sharder object list --kind ${kind} --bucket ${name}\` lists them)`,
+      `bucket ${name} of kind ${kind} holds ${members} ${members === 1 ? 'object' : 'objects'}: empty it first (\`sharder plan drain ${name}${kind === DEFAULT_KIND ? '' : ` --kind ${kind}`}\`)`,
     );
   }
   await trx('bucket').where({ kind, name }).delete();

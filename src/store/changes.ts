@@ -19,6 +19,8 @@ export interface Change extends By {
   readonly to_bucket?: string;
   /** When the object had been assigned; only of one that was there before the change. */
   readonly assigned_at?: string | Date;
+  /** The plan that it is a part of. */
+  readonly plan?: number;
   /** What the buckets do not tell: `{ "weight": { "from": 1, "to": 2 } }`. */
   readonly detail?: Readonly<Record<string, unknown>>;
 }

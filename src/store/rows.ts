@@ -9,6 +9,12 @@ export function engineOf(knex: Knex): EngineName {
   return config.client === 'pg' ? 'postgres' : 'sqlite';
 }
 
+/** The rows of a JSON array that is bound here, in the column `value`: `from ${EACH[engine]} m`. */
+export const EACH: Readonly<Record<EngineName, string>> = {
+  sqlite: 'json_each(?)',
+  postgres: 'json_array_elements(cast(? as json))',
+};
+
 /** The rows of a query. PostgreSQL's driver gives a bigint as a string. */
 export async function queryRows<T>(
   knex: Knex,

@@ -16,6 +16,7 @@ const TAGS: Readonly<Record<string, string>> = {
   Kinds: 'Namespaces of objects that are spread over the same buckets.',
   Buckets: 'What objects are put into, and which of them take new ones.',
   Objects: 'Where each object is, and how to change that.',
+  Plans: 'Lists of moves, worked out and shown before any is made.',
   History: 'Who changed what, when and why.',
   Data: 'All of it: in, out, and whether it is sound.',
   [USERS_TAG]: 'For the proxy in front, which names the user.',

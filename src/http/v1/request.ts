@@ -30,11 +30,17 @@ export function toExpress(path: string): string {
 
 /** The input of an operation: out of the path, and of the query or the body. */
 export function inputOf(operation: Operation, req: Request): Record<string, unknown> {
-  const params = req.params as Record<string, string>;
+  const shape = operation.input as z.ZodRawShape;
+  const params = Object.fromEntries(
+    Object.entries(req.params as Record<string, string>).map(([field, text]) => [
+      field,
+      fromText(shape[field] as z.ZodType, text),
+    ]),
+  );
   const hasBody = !['GET', 'DELETE'].includes(operation.method);
   if (!hasBody) {
     refuseBody(req);
-    return { ...readQuery(operation.input as z.ZodRawShape, req), ...params };
+    return { ...readQuery(shape, req), ...params };
   }
   const [field] = Object.keys(readQuery({}, req));
   if (field !== undefined) {

@@ -1,0 +1,192 @@
+// Makes a plan: what the planner works out of the buckets, with the objects that move. Nothing is moved.
+
+import { setImmediate as turn } from 'node:timers/promises';
+import { SharderError } from '../errors.js';
+import { listBuckets } from '../store/buckets.js';
+import type { By } from '../store/changes.js';
+import type { Database } from '../store/database.js';
+import { getKind } from '../store/kinds.js';
+import {
+  countPinned,
+  insertMoves,
+  insertReturns,
+  movableObjects,
+  type NewMove,
+} from '../store/plan-moves.js';
+import {
+  checkState,
+  finishPlanning,
+  getPlan,
+  insertPlan,
+  type Plan,
+  type PlanDetail,
+} from '../store/plans.js';
+import { draft, waysOf, type Draft, type Goal, type PlanBucket } from './planner.js';
+
+/** What is asked for; the threshold of a rebalance is by default the kind's. */
+export type Wanted =
+  | { readonly goal: 'rebalance'; readonly threshold?: number | undefined }
+  | { readonly goal: 'drain' | 'spread'; readonly buckets: readonly string[] };
+
+export interface MakeOptions {
+  /** Only works it out: no plan is stored, and none has an id. */
+  readonly isDry?: boolean;
+  /** Told how many moves were written, of so many. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** A plan that was worked out, and was not stored. */
+export type Draught = Pick<Plan, 'kind' | 'goal' | 'detail' | 'moves'>;
+
+// So many objects of a bucket are read and written at once: a few milliseconds.
+const PAGE_SIZE = 1_000;
+// So many ways are worked out at once.
+const CHUNK_SIZE = 5_000;
+
+/**
+ * Works a plan out, and stores it with its moves. Of a bucket's objects those go first that came last:
+ * whoever has been there for long stays. Everybody may work on meanwhile; what drifts is found when the
+ * plan is applied. Throws `unknown_kind`, `unknown_bucket` or `bad_request`.
+ */
+export async function makePlan(
+  database: Database,
+  kind: string,
+  wanted: Wanted,
+  by: By,
+  { isDry = false, onProgress }: MakeOptions = {},
+): Promise<Plan | Draught> {
+  const { settings } = await database.read((knex) => getKind(knex, kind));
+  const all = await database.read((knex) => listBuckets(knex, kind));
+  const pins = await database.read((knex) => countPinned(knex, kind));
+  const buckets = all.map((each) => ({ ...each, pinned: pins.get(each.name) ?? 0 }));
+  const goal =
+    wanted.goal === 'rebalance'
+      ? { goal: wanted.goal, threshold: wanted.threshold ?? settings.threshold }
+      : wanted;
+  checkGoal(goal, kind, buckets);
+  const drafted = draft(goal, buckets);
+  const ways = await workOut(drafted, buckets);
+  const detail: PlanDetail = {
+    ...(goal.goal === 'rebalance' ? { threshold: goal.threshold } : { buckets: goal.buckets }),
+    outcomes: ways.outcomes,
+    pinned: drafted.pinned,
+    without_room: drafted.without_room,
+  };
+  const plan = { kind, goal: goal.goal, detail };
+  if (isDry) return { ...plan, moves: drafted.count };
+
+  const id = await database.write((trx) => insertPlan(trx, plan, by));
+  let moves = 0;
+  for (const [from, itsWays] of ways.out) {
+    let before: number | undefined;
+    for (let at = 0; at < itsWays.length; at += PAGE_SIZE) {
+      const page = itsWays.slice(at, at + PAGE_SIZE);
+      const last = before;
+      const objects = await database.readPage((knex) =>
+        movableObjects(knex, kind, from, page.length, last),
+      );
+      const added = objects.map(({ name }, i): NewMove => {
+        const [seq = 0, to = 0] = page[i] ?? [];
+        return [seq, name, buckets[to]?.name ?? ''];
+      });
+      if (added.length === 0) break; // they have gone meanwhile
+      await database.write((trx) => insertMoves(trx, id, from, added));
+      moves += added.length;
+      onProgress?.(moves, drafted.count);
+      before = Number(objects.at(-1)?.id);
+    }
+  }
+  return database.write((trx) => finishPlanning(trx, id, moves, by));
+}
+
+/**
+ * Makes the plan that takes another one's moves back, the last first: of what is still where that put
+ * it. Throws `unknown_plan`, or `plan_state` while it is not over.
+ */
+export async function makeUndo(
+  database: Database,
+  id: number,
+  by: By,
+  { isDry = false, onProgress }: MakeOptions = {},
+): Promise<Plan | Draught> {
+  const plan = await database.read((knex) => getPlan(knex, id));
+  checkState(plan, 'undone', ['cancelled', 'done']);
+  const outcomes = plan.detail.outcomes.map(({ bucket, before, after }) => {
+    return { bucket, before: after, after: before };
+  });
+  const detail: PlanDetail = {
+    undoes: id,
+    outcomes,
+    pinned: 0,
+    without_room: 0,
+    ...(plan.detail.states && { states: plan.detail.states }),
+  };
+  const undo = { kind: plan.kind, goal: 'undo', detail } as const;
+  if (isDry) return { ...undo, moves: plan.made };
+  const undoing = await database.write((trx) => insertPlan(trx, undo, by));
+  let moves = 0;
+  for (let before = plan.moves; ;) {
+    const { added, next } = await database.write((trx) =>
+      insertReturns(trx, undoing, plan, moves, PAGE_SIZE, before),
+    );
+    moves += added;
+    onProgress?.(moves, plan.made);
+    if (next === null) break;
+    before = next;
+  }
+  return database.write((trx) => finishPlanning(trx, undoing, moves, by));
+}
+
+function checkGoal(goal: Goal, kind: string, buckets: readonly PlanBucket[]): void {
+  if (goal.goal === 'rebalance') return;
+  const names = buckets.map(({ name }) => name);
+  if (goal.buckets.length === 0) {
+    throw new SharderError('bad_request', `${goal.goal}: name at least one bucket`);
+  }
+  for (const name of goal.buckets) {
+    const bucket = buckets.find((each) => each.name === name);
+    if (!bucket) {
+      throw new SharderError(
+        'unknown_bucket',
+        `kind ${kind} has no bucket ${JSON.stringify(name)}: it has ${names.join(', ') || 'none'}`,
+      );
+    }
+    if (goal.goal === 'spread' && bucket.state !== 'active') {
+      throw new SharderError(
+        'closed',
+        `bucket ${name} of kind ${kind} is ${bucket.state}, and takes none: uncordon it first (\`sharder bucket uncordon ${name}\`)`,
+      );
+    }
+  }
+}
+
+interface Ways {
+  /** For each bucket that gives: the place in the plan and the number of the bucket, of each move. */
+  readonly out: ReadonlyMap<string, readonly (readonly [seq: number, to: number])[]>;
+  readonly outcomes: PlanDetail['outcomes'];
+}
+
+// In turns, so that the event loop goes on.
+async function workOut(drafted: Draft, buckets: readonly PlanBucket[]): Promise<Ways> {
+  const numbers = new Map(buckets.map(({ name }, i) => [name, i]));
+  const members = buckets.map((bucket) => bucket.members);
+  const out = new Map<string, [seq: number, to: number][]>();
+  let seq = 0;
+  for (const chunk of waysOf(drafted, CHUNK_SIZE)) {
+    for (const { from, to } of chunk) {
+      const [source = 0, target = 0] = [numbers.get(from), numbers.get(to)];
+      members[source] = (members[source] ?? 0) - 1;
+      members[target] = (members[target] ?? 0) + 1;
+      const itsWays = out.get(from) ?? [];
+      if (itsWays.length === 0) out.set(from, itsWays);
+      itsWays.push([seq++, target]);
+    }
+    await turn();
+  }
+  const outcomes = buckets.map(({ name, members: before }, i) => ({
+    bucket: name,
+    before,
+    after: members[i] ?? before,
+  }));
+  return { out, outcomes };
+}

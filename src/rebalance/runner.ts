@@ -1,0 +1,174 @@
+// Makes the moves of plans: in batches, at a pace, until they are done or somebody stops them. What was
+// made is in the database; so whoever comes after a crash goes on where it was.
+
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from '../store/database.js';
+import {
+  abandonedPlans,
+  makeMoves,
+  releasePlan,
+  type Allowance,
+  type Batch,
+  type Runner,
+} from '../store/plan-moves.js';
+import type { Plan } from '../store/plans.js';
+import { Pace } from './pace.js';
+import { DEFAULT_RATE } from './steps.js';
+
+// A few milliseconds in a transaction, and assignments go on in between.
+const BATCH_SIZE = 250;
+// A batch has the moves of so long, so that a slow plan does not write more often than needed.
+const BATCH_MS = 100;
+// Whoever has not come again for so long has died.
+const RUNNER_SECONDS = 10;
+
+export interface RunOptions {
+  /** Ends it after the batch that runs; the plan stays running, and anybody may go on. */
+  readonly signal?: AbortSignal;
+  /** Whoever calls again with the same one is the same. */
+  readonly runner?: string;
+  /** Told after every batch. */
+  readonly onProgress?: ((plan: Plan) => void) | undefined;
+}
+
+/**
+ * Makes the moves of a plan that is running, and resolves with how it is when they are made, or when
+ * somebody has paused or cancelled it, or runs it already. Rejects as `Database.write` does.
+ */
+export async function runPlan(
+  database: Database,
+  plan: Plan,
+  { signal, onProgress, runner: id = randomUUID() }: RunOptions = {},
+): Promise<Plan> {
+  const runner: Runner = { id, seconds: RUNNER_SECONDS };
+  let now = plan;
+  let speed = new Speed(now);
+  while (!signal?.aborted) {
+    const { allowance } = speed;
+    const done = await database.write((trx) => makeMoves(trx, plan, runner, allowance));
+    now = done.plan;
+    onProgress?.(now);
+    if (done.isOver) return now;
+    speed.spend(done);
+    await sleep(speed.waitMs(done), undefined, signal && { signal }).catch(() => undefined);
+    if (!speed.isOf(now)) speed = new Speed(now);
+  }
+  await releasePlan(database.knex, plan.id, id);
+  return now;
+}
+
+// The rates of a plan, and how many moves they allow at a time.
+class Speed {
+  readonly #rate: number;
+  readonly #bucketRate: number | null;
+  readonly #all: Pace;
+  readonly #buckets = new Map<string, Pace>();
+
+  constructor({ rate, bucket_rate }: Plan) {
+    this.#rate = rate ?? DEFAULT_RATE;
+    this.#bucketRate = bucket_rate;
+    this.#all = new Pace(this.#rate, performance.now());
+  }
+
+  isOf({ rate, bucket_rate }: Plan): boolean {
+    return rate === this.#rate && bucket_rate === this.#bucketRate;
+  }
+
+  get allowance(): Allowance {
+    const now = performance.now();
+    return {
+      moves: Math.min(BATCH_SIZE, Math.max(1, this.#all.due(now))),
+      of: (bucket) => this.#of(bucket)?.due(now) ?? Infinity,
+    };
+  }
+
+  spend({ made, used }: Batch): void {
+    this.#all.spend(made);
+    for (const [bucket, moves] of used) this.#of(bucket)?.spend(moves);
+  }
+
+  // Until the next batch. Where all moves wait for their buckets, nothing is due before these are.
+  waitMs({ made }: Batch): number {
+    if (made === 0) return BATCH_MS;
+    return this.#all.waitMs(Math.min(BATCH_SIZE, Math.ceil((this.#rate * BATCH_MS) / 1_000)));
+  }
+
+  #of(bucket: string): Pace | undefined {
+    if (this.#bucketRate === null) return undefined;
+    const pace = this.#buckets.get(bucket) ?? new Pace(this.#bucketRate, performance.now());
+    this.#buckets.set(bucket, pace);
+    return pace;
+  }
+}
+
+export interface RunnerEvents {
+  /** A plan is run here from now on, or is no longer. */
+  readonly onStart?: (plan: Plan) => void;
+  readonly onEnd?: (plan: Plan) => void;
+  /** A plan, or the look for plans, has failed; it is tried again. */
+  readonly onError: (error: unknown) => void;
+}
+
+const LOOK_MS = 1_000;
+
+/** Runs whatever plan is running and nobody runs, as long as the service lives. */
+export class PlanRunner {
+  readonly #database: Database;
+  readonly #events: RunnerEvents;
+  readonly #id = randomUUID();
+  readonly #stop = new AbortController();
+  readonly #running = new Map<number, Promise<void>>();
+  #looking: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(database: Database, events: RunnerEvents) {
+    this.#database = database;
+    this.#events = events;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.look();
+    }, LOOK_MS).unref();
+    this.look();
+  }
+
+  /** Looks for plans now. */
+  look(): void {
+    this.#looking = this.#looking.then(() => this.#look());
+  }
+
+  /** Resolves when no batch runs any more; the plans stay running, for whoever comes next. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stop.abort();
+    await this.#looking;
+    await Promise.all(this.#running.values());
+  }
+
+  async #look(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    try {
+      for (const plan of await this.#database.read(abandonedPlans)) {
+        if (this.#running.has(plan.id)) continue;
+        this.#running.set(
+          plan.id,
+          this.#run(plan).finally(() => this.#running.delete(plan.id)),
+        );
+      }
+    } catch (error) {
+      this.#events.onError(error);
+    }
+  }
+
+  async #run(plan: Plan): Promise<void> {
+    const { signal } = this.#stop;
+    this.#events.onStart?.(plan);
+    try {
+      this.#events.onEnd?.(await runPlan(this.#database, plan, { signal, runner: this.#id }));
+    } catch (error) {
+      this.#events.onError(error);
+    }
+  }
+}

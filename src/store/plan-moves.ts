@@ -1,0 +1,326 @@
+// The moves of a plan: how they are added, and made.
+
+import type { Knex } from 'knex';
+import { listBuckets, type Bucket } from './buckets.js';
+import { lockKind } from './kinds.js';
+import { getPlan, setState, type Plan } from './plans.js';
+import { EACH, engineOf, queryRows, runStatement } from './rows.js';
+
+/** A move that is to be added: its place in the plan, the object, and the bucket that it goes to. */
+export type NewMove = readonly [seq: number, name: string, to: string];
+
+/** The objects of a bucket that a plan may move, those first that came last, behind an id. */
+export async function movableObjects(
+  knex: Knex,
+  kind: string,
+  bucket: string,
+  limit: number,
+  before = Number.MAX_SAFE_INTEGER,
+): Promise<{ readonly id: number | string; readonly name: string }[]> {
+  return knex('shard')
+    .where({ kind, bucket, pinned: false })
+    .where('id', '<', before)
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .select('id', 'name');
+}
+
+/** How many objects of each bucket are pinned. */
+export async function countPinned(knex: Knex, kind: string): Promise<Map<string, number>> {
+  const rows = await knex('shard')
+    .where({ kind, pinned: true })
+    .groupBy('bucket')
+    .select<{ bucket: string; pinned: number | string }[]>(
+      'bucket',
+      knex.raw('count(*) as pinned'),
+    );
+  return new Map(rows.map(({ bucket, pinned }) => [bucket, Number(pinned)]));
+}
+
+/** Adds moves out of one bucket. */
+export async function insertMoves(
+  trx: Knex.Transaction,
+  plan: number,
+  from: string,
+  moves: readonly NewMove[],
+): Promise<void> {
+  await runStatement(
+    trx,
+    `insert into plan_move (plan, seq, name, from_bucket, to_bucket)
+      select cast(? as bigint), cast(m.value ->> 0 as integer), m.value ->> 1, cast(? as text), m.value ->> 2
+      from ${EACH[engineOf(trx)]} m where true`,
+    [plan, from, JSON.stringify(moves)],
+  );
+}
+
+/**
+ * Adds to the plan `undo` the moves of `plan` backwards, the last first: of those that were made, and
+ * whose object is still where that put it, as many as are looked at before `before`. Resolves with how
+ * many were added, and where to go on; null at the end. They are numbered from `seq`.
+ */
+export async function insertReturns(
+  trx: Knex.Transaction,
+  undo: number,
+  plan: Plan,
+  seq: number,
+  limit: number,
+  before: number,
+): Promise<{ added: number; next: number | null }> {
+  const [seen] = await queryRows<{ first: number | null; n: number | string }>(
+    trx,
+    `select min(seq) as first, count(*) as n from (
+      select seq from plan_move where plan = ? and seq < ? order by seq desc limit ?) m`,
+    [plan.id, before, limit],
+  );
+  if (seen?.first == null) return { added: 0, next: null };
+  const added = await runStatement(
+    trx,
+    `insert into plan_move (plan, seq, name, from_bucket, to_bucket)
+      select cast(? as bigint), cast(? as integer) + row_number() over (order by m.seq desc),
+        m.name, m.to_bucket, m.from_bucket
+      from plan_move m join shard s on s.kind = ? and s.name = m.name and s.bucket = m.to_bucket
+      where m.plan = ? and m.seq < ? and m.seq >= ? and m.state = 'made'`,
+    [undo, seq - 1, plan.kind, plan.id, before, seen.first],
+  );
+  return { added, next: Number(seen.n) < limit ? null : seen.first };
+}
+
+/** Why a move is not made: what is otherwise than when it was planned. */
+export type Drift =
+  | 'gone' // there is no object of that name any more
+  | 'moved' // it is in another bucket
+  | 'pinned'
+  | 'bucket removed'
+  | 'bucket closed' // it is cordoned or draining
+  | 'bucket full';
+
+/** Who applies a plan at the moment, and for how long nobody else may unless it comes again. */
+export interface Runner {
+  readonly id: string;
+  readonly seconds: number;
+}
+
+/** What a batch may do. */
+export interface Allowance {
+  readonly moves: number;
+  /** For each bucket that may take part in so many moves only, fewer than `moves`. */
+  readonly of: (bucket: string) => number;
+}
+
+/** What a batch has done. */
+export interface Batch {
+  /** As it is afterwards. */
+  readonly plan: Plan;
+  /** Whether somebody else runs it, or nobody may any more. */
+  readonly isOver: boolean;
+  /** In how many moves each bucket took part. */
+  readonly used: ReadonlyMap<string, number>;
+  readonly made: number;
+}
+
+interface Waiting {
+  readonly seq: number;
+  readonly name: string;
+  readonly from_bucket: string;
+  readonly to_bucket: string;
+  readonly id: number | string | null;
+  readonly bucket: string | null;
+  readonly pinned: number | boolean | null;
+}
+
+/**
+ * Makes the next moves of a plan that is running, in one transaction under the kind's lock: those that
+ * still are as planned; the others are skipped, with why. Whoever calls is its runner from then on, if
+ * no other is. At the end of the moves the plan is done. Throws `unknown_plan`.
+ */
+export async function makeMoves(
+  trx: Knex.Transaction,
+  { id, kind }: Pick<Plan, 'id' | 'kind'>,
+  runner: Runner,
+  allowance: Allowance,
+): Promise<Batch> {
+  const { version } = await lockKind(trx, kind);
+  if (!(await renew(trx, id, runner))) {
+    return { plan: await getPlan(trx, id), isOver: true, used: new Map(), made: 0 };
+  }
+  const plan = await getPlan(trx, id);
+  const buckets = await listBuckets(trx, kind);
+  const stopped = buckets.map(({ name }) => name).filter((name) => allowance.of(name) < 1);
+  const read = await readWaiting(trx, plan, stopped, allowance.moves);
+  const { made, skipped, used } = decide(read, buckets, allowance, plan.goal === 'undo');
+  const by = { actor: plan.started_by ?? plan.actor, reason: plan.reason };
+
+  await writeMade(trx, plan, version, by, made);
+  for (const [why, seqs] of skipped) await mark(trx, id, seqs, 'skipped', why);
+  const skips = [...skipped.values()].reduce((sum, seqs) => sum + seqs.length, 0);
+  await trx('plan')
+    .where({ id })
+    .update({ made: plan.made + made.length, skipped: plan.skipped + skips });
+
+  const isAll = made.length + skips === read.length && stopped.length === 0;
+  const isLast = isAll && read.length < allowance.moves;
+  const now = isLast
+    ? await setState(trx, await getPlan(trx, id), 'done', 'plan done', { actor: by.actor })
+    : await getPlan(trx, id);
+  return { plan: now, isOver: isLast, used, made: made.length };
+}
+
+// By the database's clock, for runners are on several machines.
+const UNTIL = {
+  sqlite: `strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || cast(? as integer) || ' seconds')`,
+  postgres: 'now() + make_interval(secs => ?)',
+} as const;
+const NOW = { sqlite: `strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`, postgres: 'now()' } as const;
+
+async function renew(trx: Knex.Transaction, id: number, runner: Runner): Promise<boolean> {
+  const engine = engineOf(trx);
+  const renewed = await runStatement(
+    trx,
+    `update plan set runner = ?, runner_until = ${UNTIL[engine]}
+      where id = ? and state = 'running'
+        and (runner is null or runner = ? or runner_until < ${NOW[engine]})`,
+    [runner.id, runner.seconds, id, runner.id],
+  );
+  return renewed > 0;
+}
+
+/** Lets another runner go on at once. */
+export async function releasePlan(knex: Knex, id: number, runner: string): Promise<void> {
+  await knex('plan').where({ id, runner }).update({ runner: null, runner_until: null });
+}
+
+/** The plans that are running, but that nobody runs. */
+export async function abandonedPlans(knex: Knex): Promise<Plan[]> {
+  const ids = await knex('plan')
+    .where({ state: 'running' })
+    .whereRaw(`(runner is null or runner_until < ${NOW[engineOf(knex)]})`)
+    .orderBy('id')
+    .pluck<(number | string)[]>('id');
+  return Promise.all(ids.map((id) => getPlan(knex, Number(id))));
+}
+
+// Both keep to the unique index of the objects' names, whatever the statistics say; see postgres.ts.
+const OBJECT = {
+  sqlite: 'left join shard s on s.kind = ? and s.name = m.name',
+  postgres: `left join lateral (
+    select id, bucket, pinned from shard where kind = ? and name = m.name limit 1) s on true`,
+} as const;
+
+async function readWaiting(
+  trx: Knex.Transaction,
+  { id, kind }: Plan,
+  stopped: readonly string[],
+  limit: number,
+): Promise<Waiting[]> {
+  const moves = trx('plan_move').where({ plan: id, state: 'waiting' }).orderBy('seq').limit(limit);
+  if (stopped.length > 0) {
+    void moves.whereNotIn('from_bucket', stopped).whereNotIn('to_bucket', stopped);
+  }
+  const { sql, bindings } = moves.select('seq', 'name', 'from_bucket', 'to_bucket').toSQL();
+  return queryRows<Waiting>(
+    trx,
+    `select m.*, s.id, s.bucket, s.pinned from (${sql}) m ${OBJECT[engineOf(trx)]} order by m.seq`,
+    [...(bindings as Knex.Value[]), kind],
+  );
+}
+
+interface Decision {
+  readonly made: readonly Waiting[];
+  readonly skipped: ReadonlyMap<Drift, readonly number[]>;
+  readonly used: ReadonlyMap<string, number>;
+}
+
+// What neither is made nor skipped waits for its buckets' turn. An undo may put an object back where no
+// new one may go: it has been there.
+function decide(
+  moves: readonly Waiting[],
+  buckets: readonly Bucket[],
+  allowance: Allowance,
+  isUndo: boolean,
+): Decision {
+  const members = new Map(buckets.map((bucket) => [bucket.name, bucket.members]));
+  const targets = new Map(buckets.map((bucket) => [bucket.name, bucket]));
+  const made: Waiting[] = [];
+  const skipped = new Map<Drift, number[]>();
+  const used = new Map<string, number>();
+  const use = (bucket: string) => used.get(bucket) ?? 0;
+  for (const move of moves) {
+    const { from_bucket: from, to_bucket: to } = move;
+    const target = targets.get(to);
+    const drift = driftOfObject(move) ?? driftOfBucket(target, members.get(to) ?? 0, isUndo);
+    if (drift) {
+      skipped.set(drift, [...(skipped.get(drift) ?? []), move.seq]);
+      continue;
+    }
+    if (use(from) >= allowance.of(from) || use(to) >= allowance.of(to)) continue;
+    used.set(from, use(from) + 1).set(to, use(to) + 1);
+    members.set(from, (members.get(from) ?? 0) - 1).set(to, (members.get(to) ?? 0) + 1);
+    made.push(move);
+  }
+  return { made, skipped, used };
+}
+
+function driftOfObject({ id, bucket, from_bucket, pinned }: Waiting): Drift | undefined {
+  if (id === null) return 'gone';
+  if (bucket !== from_bucket) return 'moved';
+  return pinned ? 'pinned' : undefined;
+}
+
+function driftOfBucket(
+  bucket: Bucket | undefined,
+  members: number,
+  isUndo: boolean,
+): Drift | undefined {
+  if (!bucket) return 'bucket removed';
+  const isOpen = bucket.state === 'active' || (isUndo && bucket.state === 'cordoned');
+  if (!isOpen) return 'bucket closed';
+  return bucket.capacity !== null && members >= bucket.capacity ? 'bucket full' : undefined;
+}
+
+async function writeMade(
+  trx: Knex.Transaction,
+  { id, kind }: Plan,
+  version: number,
+  { actor, reason }: { readonly actor: string; readonly reason: string | null },
+  made: readonly Waiting[],
+): Promise<void> {
+  if (made.length === 0) return;
+  const each = EACH[engineOf(trx)];
+  const moves = JSON.stringify(made.map((move) => [Number(move.id), move.to_bucket]));
+  // Written so that SQLite begins with those that move, and not with all that there are.
+  await runStatement(
+    trx,
+    `insert into change (actor, action, kind, name, from_bucket, to_bucket, assigned_at, reason, plan, version)
+      select cast(? as text), 'object move', cast(? as text), s.name, s.bucket, m.value ->> 1,
+        s.assigned_at, cast(? as text), cast(? as bigint), cast(? as bigint)
+      from ${each} m cross join shard s where s.id = cast(m.value ->> 0 as bigint)`,
+    [actor, kind, reason, id, version, moves],
+  );
+  await runStatement(
+    trx,
+    `update shard set bucket = m.value ->> 1 from ${each} m
+      where shard.id = cast(m.value ->> 0 as bigint)`,
+    [moves],
+  );
+  await mark(
+    trx,
+    id,
+    made.map(({ seq }) => seq),
+    'made',
+  );
+}
+
+async function mark(
+  trx: Knex.Transaction,
+  plan: number,
+  seqs: readonly number[],
+  state: 'made' | 'skipped',
+  why: Drift | null = null,
+): Promise<void> {
+  await runStatement(
+    trx,
+    `update plan_move set state = ?, why = ? where plan = ? and seq in (
+      select cast(cast(m.value as text) as integer) from ${EACH[engineOf(trx)]} m)`,
+    [state, why, plan, JSON.stringify(seqs)],
+  );
+}
