@@ -167,7 +167,7 @@ export async function makeMoves(
 
 // By the database's clock, for runners are on several machines.
 const UNTIL = {
-  sqlite: `strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || cast(? as integer) || ' seconds')`,
+  sqlite: `strftime('%Y-%m-%dT%H:%M:%fZ', 'now', cast(? as integer) || ' seconds')`,
   postgres: 'now() + make_interval(secs => ?)',
 } as const;
 const NOW = { sqlite: `strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`, postgres: 'now()' } as const;
