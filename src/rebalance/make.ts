@@ -77,24 +77,10 @@ export async function makePlan(
 
   const id = await database.write((trx) => insertPlan(trx, plan, by));
   let moves = 0;
-  for (const [from, itsWays] of ways.out) {
-    let before: number | undefined;
-    for (let at = 0; at < itsWays.length; at += PAGE_SIZE) {
-      const page = itsWays.slice(at, at + PAGE_SIZE);
-      const last = before;
-      const objects = await database.readPage((knex) =>
-        movableObjects(knex, kind, from, page.length, last),
-      );
-      const added = objects.map(({ name }, i): NewMove => {
-        const [seq = 0, to = 0] = page[i] ?? [];
-        return [seq, name, buckets[to]?.name ?? ''];
-      });
-      if (added.length === 0) break; // they have gone meanwhile
-      await database.write((trx) => insertMoves(trx, id, from, added));
-      moves += added.length;
-      onProgress?.(moves, drafted.count);
-      before = Number(objects.at(-1)?.id);
-    }
+  for await (const page of movesOf(database, kind, ways.out)) {
+    await database.write((trx) => insertMoves(trx, id, page));
+    moves += page.length;
+    onProgress?.(moves, drafted.count);
   }
   return database.write((trx) => finishPlanning(trx, id, moves, by));
 }
@@ -160,33 +146,64 @@ function checkGoal(goal: Goal, kind: string, buckets: readonly PlanBucket[]): vo
   }
 }
 
+// The objects that go, in pages: of each bucket those that came last. Fewer where some have gone
+// meanwhile.
+async function* movesOf(
+  database: Database,
+  kind: string,
+  out: Ways['out'],
+): AsyncGenerator<NewMove[]> {
+  let page: NewMove[] = [];
+  for (const [from, ways] of out) {
+    let before: number | undefined;
+    for (let at = 0; at < ways.length;) {
+      const [last, limit] = [before, Math.min(PAGE_SIZE - page.length, ways.length - at)];
+      const objects = await database.readPage((knex) =>
+        movableObjects(knex, kind, from, limit, last),
+      );
+      objects.forEach(({ name }, i) => {
+        const [seq, to] = ways[at + i] ?? [0, ''];
+        page.push([seq, name, from, to]);
+      });
+      at += objects.length;
+      before = Number(objects.at(-1)?.id);
+      if (page.length === PAGE_SIZE) {
+        yield page;
+        page = [];
+      }
+      if (objects.length < limit) break;
+    }
+  }
+  if (page.length > 0) yield page;
+}
+
 interface Ways {
-  /** For each bucket that gives: the place in the plan and the number of the bucket, of each move. */
-  readonly out: ReadonlyMap<string, readonly (readonly [seq: number, to: number])[]>;
+  /** For each bucket that gives: of each move the place in the plan, and the bucket that takes. */
+  readonly out: ReadonlyMap<string, readonly (readonly [seq: number, to: string])[]>;
   readonly outcomes: PlanDetail['outcomes'];
 }
 
 // In turns, so that the event loop goes on.
 async function workOut(drafted: Draft, buckets: readonly PlanBucket[]): Promise<Ways> {
-  const numbers = new Map(buckets.map(({ name }, i) => [name, i]));
-  const members = buckets.map((bucket) => bucket.members);
-  const out = new Map<string, [seq: number, to: number][]>();
+  const members = new Map(buckets.map((bucket) => [bucket.name, bucket.members]));
+  const count = (bucket: string, each: number) =>
+    members.set(bucket, (members.get(bucket) ?? 0) + each);
+  const out = new Map<string, [seq: number, to: string][]>();
   let seq = 0;
   for (const chunk of waysOf(drafted, CHUNK_SIZE)) {
     for (const { from, to } of chunk) {
-      const [source = 0, target = 0] = [numbers.get(from), numbers.get(to)];
-      members[source] = (members[source] ?? 0) - 1;
-      members[target] = (members[target] ?? 0) + 1;
-      const itsWays = out.get(from) ?? [];
-      if (itsWays.length === 0) out.set(from, itsWays);
-      itsWays.push([seq++, target]);
+      count(from, -1);
+      count(to, 1);
+      const ways = out.get(from) ?? [];
+      if (ways.length === 0) out.set(from, ways);
+      ways.push([seq++, to]);
     }
     await turn();
   }
-  const outcomes = buckets.map(({ name, members: before }, i) => ({
+  const outcomes = buckets.map(({ name, members: before }) => ({
     bucket: name,
     before,
-    after: members[i] ?? before,
+    after: members.get(name) ?? before,
   }));
   return { out, outcomes };
 }

@@ -6,8 +6,8 @@ import { lockKind } from './kinds.js';
 import { getPlan, setState, type Plan } from './plans.js';
 import { EACH, engineOf, queryRows, runStatement } from './rows.js';
 
-/** A move that is to be added: its place in the plan, the object, and the bucket that it goes to. */
-export type NewMove = readonly [seq: number, name: string, to: string];
+/** A move that is to be added, `seq` its place in the plan. */
+export type NewMove = readonly [seq: number, name: string, from: string, to: string];
 
 /** The objects of a bucket that a plan may move, those first that came last, behind an id. */
 export async function movableObjects(
@@ -37,19 +37,17 @@ export async function countPinned(knex: Knex, kind: string): Promise<Map<string,
   return new Map(rows.map(({ bucket, pinned }) => [bucket, Number(pinned)]));
 }
 
-/** Adds moves out of one bucket. */
 export async function insertMoves(
   trx: Knex.Transaction,
   plan: number,
-  from: string,
   moves: readonly NewMove[],
 ): Promise<void> {
   await runStatement(
     trx,
     `insert into plan_move (plan, seq, name, from_bucket, to_bucket)
-      select cast(? as bigint), cast(m.value ->> 0 as integer), m.value ->> 1, cast(? as text), m.value ->> 2
+      select cast(? as bigint), cast(m.value ->> 0 as integer), m.value ->> 1, m.value ->> 2, m.value ->> 3
       from ${EACH[engineOf(trx)]} m where true`,
-    [plan, from, JSON.stringify(moves)],
+    [plan, JSON.stringify(moves)],
   );
 }
 

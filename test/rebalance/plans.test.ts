@@ -28,7 +28,7 @@ async function withUsers(engine: TestEngine, users: number, buckets = 4) {
 
 function assign(sharder: Sharder, first: number, count: number) {
   return Promise.all(
-    Array.from({ length: count }, (_, i) => sharder.assign('hub', `user-${first + i}`)),
+    Array.from({ length: count }, async (_, i) => sharder.assign('hub', `user-${first + i}`)),
   );
 }
 
@@ -302,11 +302,12 @@ for (const engine of engines) {
       const started = await database.write((trx) => steps.startPlan(trx, made.id, FAST, BY));
       const seen = new Map<string, Set<string>>();
       let isRunning = true;
+      const stillRuns = () => isRunning;
       const running = runPlan(database, started).finally(() => (isRunning = false));
-      for (let i = 0; isRunning; i++) {
+      for (let i = 0; stillRuns(); i++) {
         const names = Array.from({ length: 50 }, (_, n) => `user-${(i * 50 + n) % 2_400}`);
         const answers = await Promise.all(
-          names.map((name) => [sharder, other][i % 2]?.assign('hub', name)),
+          names.map(async (name) => [sharder, other][i % 2]?.assign('hub', name)),
         );
         answers.forEach((answer, n) => {
           const name = names[n] ?? '';
