@@ -2,11 +2,21 @@
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 
 /** Where PostgreSQL's programs are, or undefined. Debian keeps them out of the PATH. */
@@ -51,7 +61,7 @@ export class PostgresServer {
     const dir = mkdtempSync(join(tmpdir(), 'sharder-pg-'));
     if (isRoot) chownToPostgres(dir);
     const data = join(dir, 'data');
-    run('initdb', ['-D', data, '-U', 'sharder', '-A', 'trust', '-E', 'UTF8', '--no-locale', '-N']);
+    makeCluster(data);
     const server = new PostgresServer(dir, await freePort());
     writeFileSync(
       join(data, 'postgresql.auto.conf'),
@@ -126,6 +136,36 @@ export class PostgresServer {
     server.kill(signal);
     await exited;
   }
+}
+
+// Made once, and copied for every test file: that is ten times as quick.
+const TEMPLATE = fileURLToPath(new URL('../node_modules/.cache/sharder/', import.meta.url));
+
+function makeCluster(data: string): void {
+  const version = run('postgres', ['--version'])
+    .trim()
+    .replaceAll(/[^\w.]+/g, '-');
+  const template = join(TEMPLATE, version);
+  if (existsSync(template)) {
+    copy(template, data);
+    return;
+  }
+  run('initdb', ['-D', data, '-U', 'sharder', '-A', 'trust', '-E', 'UTF8', '--no-locale', '-N']);
+  mkdirSync(TEMPLATE, { recursive: true });
+  const mine = mkdtempSync(join(TEMPLATE, 'new-'));
+  copy(data, join(mine, 'data'));
+  try {
+    renameSync(join(mine, 'data'), template);
+  } catch {
+    // another test file was first
+  }
+  rmSync(mine, { recursive: true });
+}
+
+// With its owner and its modes.
+function copy(from: string, to: string): void {
+  const { status, stderr } = spawnSync('cp', ['-a', from, to], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`cp failed: ${stderr}`);
 }
 
 function run(program: string, args: readonly string[]): string {
