@@ -26,19 +26,20 @@ import {
   type ApiChange,
 } from './request.js';
 
-// Who reads nothing for so long is given up.
 const PATIENCE_MS = 60_000;
 
 export interface StreamParts {
   readonly sharder: Sharder;
-  readonly commands: Commands | undefined;
+  readonly commands?: Commands | undefined;
   readonly admit: (scope: 'read' | 'write') => RequestHandler;
   readonly onChange: (change: ApiChange) => void;
+  /** Who reads nothing of an export for so long is given up; default: a minute. */
+  readonly patienceMs?: number | undefined;
 }
 
 export function addStreams(
   router: Router,
-  { sharder, commands, admit, onChange }: StreamParts,
+  { sharder, commands, admit, onChange, patienceMs = PATIENCE_MS }: StreamParts,
 ): void {
   const run = (
     args: readonly string[],
@@ -92,7 +93,7 @@ export function addStreams(
     const args = ['export', '-', `--format=${format}`, ...option('kind', kind)];
     const child = run(args, req, res, 'read');
     child.stdin?.end();
-    await send(child, res, format);
+    await send(child, res, format, patienceMs);
   });
 
   router.post(STREAMS.import.path, admit('write'), async (req, res) => {
@@ -162,7 +163,12 @@ function bodyOf(req: Request): Readable {
 }
 
 // The first piece decides between an answer and an error.
-async function send(child: ChildProcess, res: Response, format: string): Promise<void> {
+async function send(
+  child: ChildProcess,
+  res: Response,
+  format: string,
+  patienceMs: number,
+): Promise<void> {
   const errors = collect(child.stderr);
   const closed = once(child, 'close') as Promise<[number | null]>;
   const { stdout } = child;
@@ -180,7 +186,7 @@ async function send(child: ChildProcess, res: Response, format: string): Promise
   res.attachment(name).type(type); // for a name may bring a type of its own
   try {
     for await (const chunk of stdout as AsyncIterable<Buffer>) {
-      if (!res.write(chunk)) await once(res, 'drain', { signal: AbortSignal.timeout(PATIENCE_MS) });
+      if (!res.write(chunk)) await once(res, 'drain', { signal: AbortSignal.timeout(patienceMs) });
     }
   } catch {
     child.kill('SIGKILL'); // a snapshot is held for somebody who reads nothing, or has gone
