@@ -84,16 +84,27 @@ async function serve(engine: TestEngine, settings: string): Promise<Service & { 
   return Object.assign(service, { cwd });
 }
 
-function ask(service: Service, path: string, init: RequestInit = {}): Promise<Response> {
+interface Asking {
+  readonly method?: string;
+  readonly type?: string;
+  readonly body?: string;
+}
+
+function ask(
+  service: Service,
+  path: string,
+  { method = 'GET', type, body }: Asking = {},
+): Promise<Response> {
   return fetch(`${service.url}/v1${path}`, {
-    ...init,
-    headers: { ...AUTHORIZED, ...init.headers },
+    method,
+    headers: { ...AUTHORIZED, ...(type !== undefined && { 'Content-Type': type }) },
+    ...(body !== undefined && { body }),
   });
 }
 
 function importOne(service: Service, name: string): Promise<Response> {
-  const headers = { 'Content-Type': 'text/csv' };
-  return ask(service, '/import', { method: 'POST', headers, body: `user,hub\n${name},hub-0\n` });
+  const body = `user,hub\n${name},hub-0\n`;
+  return ask(service, '/import', { method: 'POST', type: 'text/csv', body });
 }
 
 function environmentOf(database: Database): NodeJS.ProcessEnv {
