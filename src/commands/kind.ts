@@ -38,17 +38,16 @@ function asTable(kinds: readonly Kind[]): string {
 }
 
 export interface SettingsOptions extends ChangeOptions {
-  readonly policy?: string;
   readonly normalize?: Kind['normalize'];
   readonly cookie?: boolean;
   readonly threshold?: number;
 }
 
 export async function createKind(kind: string, options: SettingsOptions): Promise<void> {
-  const { policy, normalize, cookie, threshold } = options;
+  const { normalize, cookie, threshold } = options;
   await change(
     operations.createKind,
-    { kind, policy, normalize, cookie, threshold },
+    { kind, normalize, cookie, threshold },
     options,
     (_done, did) => `${did('create')} kind ${kind}`,
   );

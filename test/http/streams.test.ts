@@ -3,14 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createCommands } from '../../src/http/v1/commands.js';
 import type { Database } from '../../src/index.js';
 import { directoryWith } from '../commands/run.js';
-import { engines, open, type TestEngine } from '../engines.js';
+import { engines, open, temporaryDirectory, type TestEngine } from '../engines.js';
 import { CLI, Service } from '../service.js';
 import { start } from './start.js';
 
@@ -61,9 +61,12 @@ for (const engine of engines) {
       });
     }
 
-    it('do not read a sharder.yml that was broken since the service started', async () => {
-      const service = await serve(engine, '');
+    it('mind no settings that were broken since the service started', async () => {
+      const secret = join(temporaryDirectory(), 'secret');
+      writeFileSync(secret, 's'.repeat(32));
+      const service = await serve(engine, '', { SHARDER_COOKIE_SECRET_FILE: secret });
       writeFileSync(join(service.cwd, 'sharder.yml'), 'kinds: [');
+      rmSync(secret);
       assert.equal((await importOne(service, NAME)).status, 200);
       const exported = await ask(service, '/export');
       assert.equal(exported.status, 200);
@@ -77,9 +80,13 @@ for (const engine of engines) {
   });
 }
 
-async function serve(engine: TestEngine, settings: string): Promise<Service & { cwd: string }> {
+async function serve(
+  engine: TestEngine,
+  settings: string,
+  secrets: NodeJS.ProcessEnv = {},
+): Promise<Service & { cwd: string }> {
   const cwd = directoryWith(`kinds: { hub: { buckets: [hub-0] } }\n${settings}\n`);
-  const env = { SHARDER_ADMIN_TOKEN: TOKEN, SHARDER_LOG_KEY: 'k'.repeat(32) };
+  const env = { SHARDER_ADMIN_TOKEN: TOKEN, SHARDER_LOG_KEY: 'k'.repeat(32), ...secrets };
   const service = await Service.start(await engine.createDatabase(), { cwd, env });
   return Object.assign(service, { cwd });
 }

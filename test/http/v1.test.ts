@@ -156,6 +156,37 @@ describe('the management API', () => {
     });
   }
 
+  it('takes a kind that is called as what every object of JavaScript has', async () => {
+    const { url } = await startApi();
+    const at = '/kinds/constructor';
+    const changes: readonly [what: string, body?: object][] = [
+      ['POST /kinds', { kind: 'constructor' }],
+      [`POST ${at}/buckets`, { bucket: 'b' }],
+      [`PATCH ${at}/buckets/b`, { weight: 2 }],
+      [`PATCH ${at}`, { threshold: 20 }],
+      [`DELETE ${at}/buckets/b`],
+      [`DELETE ${at}`],
+    ];
+    for (const [what, body] of changes) {
+      const reply = await call(url, what, body && { body });
+      assert.equal(reply.status, 200, what);
+      assert.doesNotMatch(JSON.stringify(reply.body), /the settings declare/);
+    }
+  });
+
+  it('answers 400 to a body that is damaged, or breaks off', async () => {
+    const headers = { 'Content-Type': 'application/x-ndjson', 'Content-Encoding': 'gzip' };
+    const whole = gzipSync('{"name":"iana"}\n');
+    for (const body of [Buffer.from('no gzip'), whole.subarray(0, -10)]) {
+      const response = await fetch(`${url}/v1/kinds/hub/objects`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${WRITE}`, ...headers },
+        body,
+      });
+      assert.deepEqual([response.status, await codeOf(response)], [400, 'bad_request']);
+    }
+  });
+
   it('names each field that is wrong', async () => {
     const body = { weight: 0, capacity: 1.5 };
     const { body: answer } = await call(url, 'POST /kinds/hub/buckets', { body });

@@ -155,11 +155,25 @@ function checkType(req: Request, allowed: readonly string[]): string {
   throw new SharderError('bad_request', `Content-Type: must be ${allowed.join(' or ')}`);
 }
 
+// The body as it was before it was compressed. Where it breaks off, or is damaged, it ends with
+// `bad_request`.
 function bodyOf(req: Request): Readable {
   const encoding = req.get('Content-Encoding') ?? 'identity';
-  if (encoding === 'identity') return req;
-  if (encoding === 'gzip') return req.pipe(createGunzip());
-  throw new SharderError('bad_request', 'Content-Encoding: must be gzip, or none');
+  if (encoding === 'identity') return Readable.from(explained(req), { objectMode: false });
+  if (encoding !== 'gzip') {
+    throw new SharderError('bad_request', 'Content-Encoding: must be gzip, or none');
+  }
+  const gunzip = createGunzip();
+  pipeline(req, gunzip).catch(() => undefined); // who reads it is told
+  return Readable.from(explained(gunzip), { objectMode: false });
+}
+
+async function* explained(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* body as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new SharderError('bad_request', 'the body broke off, or is damaged', { cause: error });
+  }
 }
 
 // The first piece decides between an answer and an error.
@@ -256,8 +270,7 @@ async function feed(child: ChildProcess, body: Readable): Promise<void> {
     }
   } catch (error) {
     child.kill('SIGKILL');
-    const message = 'the body broke off, or is damaged: nothing was imported';
-    throw new SharderError('bad_request', message, { cause: error });
+    throw error;
   }
   stdin.end();
   (child.stdio[3] as Writable | null | undefined)?.end('all');
