@@ -285,6 +285,6 @@ function plain({ code, stdout, stderr }: Outcome): Outcome {
       .replaceAll(/"id":\d+/g, '"id":0')
       .replaceAll(/"cache":"\w+"/g, '"cache":""')
       .replaceAll(/(sqlite|postgres|http):\S+: nothing is wrong/g, 'nothing is wrong')
-      .replaceAll(/ The service has it not in memory\./g, '');
+      .replaceAll(/ The service does not have it in memory\./g, '');
   return { code, stdout: clean(stdout), stderr: clean(stderr) };
 }

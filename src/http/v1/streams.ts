@@ -197,7 +197,7 @@ async function send(
   }
   const [type, name] =
     format === 'csv' ? ['text/csv', 'objects.csv'] : ['application/x-ndjson', 'objects.ndjson'];
-  res.attachment(name).type(type); // for a name may bring a type of its own
+  res.attachment(name).type(type); // in this order: attachment() takes a type from the name
   try {
     for await (const chunk of stdout as AsyncIterable<Buffer>) {
       if (!res.write(chunk)) await once(res, 'drain', { signal: AbortSignal.timeout(patienceMs) });
@@ -238,7 +238,7 @@ function parse(text: string): object | undefined {
   }
 }
 
-// What was sent is the command's standard input.
+// What the command was told, as an error. Its standard input is the client's body.
 function explain(code: number | null, text: string): Error {
   const last = text.trimEnd().split('\n').at(-1) ?? '';
   const { error } = (parse(last) ?? {}) as { error?: { code: string; message: string } };
@@ -246,7 +246,7 @@ function explain(code: number | null, text: string): Error {
     const message = error.message.replace(/^standard input: /, '');
     return new SharderError(error.code as ErrorCode, message);
   }
-  // What else it has said may quote a row.
+  // Not all that it has said: that may quote a row, and this goes into the log.
   return new Error(
     `a command ended with ${code ?? 'a signal'}: ${error?.message ?? 'it says not why'}`,
   );
