@@ -72,6 +72,8 @@ async function* sort(
     const lines = (rest + text).split('\n');
     rest = lines.pop() ?? '';
     const answers = lines.map((line) => JSON.parse(line) as LineAnswer);
+    const end = answers.find(({ name, line }) => (name ?? line) === undefined)?.error;
+    if (end) throw new SharderError(end.code, `${end.message}: the others were not asked for`);
     wrong.push(...answers.filter(({ error }) => error));
     const right = answers.filter(({ error }) => !error);
     if (right.length > 0) yield right;

@@ -1,6 +1,5 @@
 // sharder check: whether the tables keep what the schema promises; 1 when they do not.
 
-import { text } from 'node:stream/consumers';
 import { SharderError } from '../errors.js';
 import type { Flags } from '../config.js';
 import { STREAMS } from '../operations/streams.js';
@@ -86,11 +85,11 @@ async function checkThere(
   fix: boolean,
 ): Promise<{ checked: Checked; location: string }> {
   const words = fix ? { ...WORDS, unsure: 'it may go on there; the same command tells' } : WORDS;
-  const answer = await stoppable(words, async (stop) => {
+  const checked = await stoppable(words, async (stop) => {
     stop.unsure();
-    return remote.stream(fix ? STREAMS.fix : STREAMS.check, {});
+    return remote.ask(fix ? STREAMS.fix : STREAMS.check, {});
   });
-  return { checked: JSON.parse(await text(answer)) as Checked, location: remote.location };
+  return { checked: checked as Checked, location: remote.location };
 }
 
 function asJson({ faults, notes, kinds, buckets, objects, fixed }: Checked): string {

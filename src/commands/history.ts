@@ -91,8 +91,8 @@ export async function explainObject(
 
 const CACHE = {
   none: '',
-  empty: ' The service has it not in memory.',
-  agrees: ' The service has it so in memory.',
+  empty: ' The service does not have it in memory.',
+  agrees: ' The service has the same in memory.',
   differs:
     ' The service has another bucket in memory, and will answer it until it hears of this one.',
 };

@@ -160,8 +160,8 @@ async function importThere(
       content.once('end', () => {
         stop.unsure();
       });
-      const answer = await remote.stream(STREAMS.import, input, upload);
-      return { ...(JSON.parse(await text(answer)) as ImportDone), file };
+      const done = await remote.ask(STREAMS.import, input, upload);
+      return { ...(done as ImportDone), file };
     });
   } catch (error) {
     const told = error instanceof Failure ? (error.body as Partial<ImportDone>) : {};

@@ -48,7 +48,6 @@ function asTable(kinds: readonly Kind[]): string {
 }
 
 export interface SettingsOptions extends ChangeOptions {
-  readonly policy?: string;
   readonly normalize?: Kind['normalize'];
   readonly cookie?: boolean;
   readonly threshold?: number;
@@ -61,10 +60,9 @@ function settingsOf({ normalize, cookie, threshold, ramp }: SettingsOptions) {
 }
 
 export async function createKind(kind: string, options: SettingsOptions): Promise<void> {
-  const { policy } = options;
   await change(
     operations.createKind,
-    { kind, policy, ...settingsOf(options) },
+    { kind, ...settingsOf(options) },
     options,
     (_done, did) => `${did('create')} kind ${kind}`,
   );

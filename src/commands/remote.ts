@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -61,14 +61,20 @@ export class Remote {
     const silenceMs = isOnce ? LONG_SILENCE_MS : SILENCE_MS;
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await this.#send(operation, input, headers, silenceMs);
-        return readJson(await text(answer)) as OutputOf<P>;
+        return (await readJson(
+          await this.#send(operation, input, headers, silenceMs),
+        )) as OutputOf<P>;
       } catch (error) {
         if (!(error instanceof Failure) || !error.mayPass) throw error;
         if (attempt === ATTEMPTS || (isOnce && error.code === 'unreachable')) throw error;
         await sleep(error.retryAfter * 1_000);
       }
     }
+  }
+
+  /** Asks once, for JSON. */
+  async ask(route: Route, input: Fields, upload?: Upload): Promise<unknown> {
+    return readJson(await this.stream(route, input, upload));
   }
 
   /** Asks once; resolves with the body as it comes. */
@@ -82,7 +88,7 @@ export class Remote {
     headers: Readonly<Record<string, string>>,
     silenceMs: number,
     upload?: Upload | null, // null: no body at all, the fields stand in the query
-  ): Promise<IncomingMessage> {
+  ): Promise<Readable> {
     const { path, rest } = fill(route, input);
     const hasBody = upload === undefined && !['GET', 'DELETE'].includes(route.method);
     const body = hasBody ? JSON.stringify(rest) : undefined;
@@ -123,7 +129,9 @@ export class Remote {
         request.end(body);
       }
       const answer = await answered;
-      if ((answer.statusCode ?? 0) < 300) return answer;
+      if ((answer.statusCode ?? 0) < 300) {
+        return Readable.from(this.#whole(answer), { objectMode: false });
+      }
       throw await failure(answer);
     } catch (error) {
       if (error instanceof SharderError || upload?.content.errored) throw error;
@@ -135,9 +143,18 @@ export class Remote {
       );
     }
   }
+
+  // Throws `unreachable` where the answer breaks off.
+  async *#whole(answer: IncomingMessage): AsyncGenerator<Buffer> {
+    try {
+      yield* answer as AsyncIterable<Buffer>;
+    } catch {
+      throw new Failure('unreachable', `the answer of ${this.location} broke off`, 1, true);
+    }
+  }
 }
 
-/** What the service said; or that it said nothing. */
+/** What the service said; or that it said nothing, or not all. */
 export class Failure extends SharderError {
   /** Seconds. */
   readonly retryAfter: number;
@@ -182,9 +199,10 @@ function parse(body: string): object {
   }
 }
 
-function readJson(text: string): unknown {
+async function readJson(answer: Readable): Promise<unknown> {
+  const body = await text(answer);
   try {
-    return JSON.parse(text);
+    return JSON.parse(body);
   } catch {
     throw new SharderError('unreachable', 'no answer of a Sharder came: is this URL right?');
   }

@@ -50,14 +50,11 @@ export async function serve(flags: Flags, version: string): Promise<void> {
 
 const CLI = fileURLToPath(new URL('../cli.js', import.meta.url));
 
-// The commands that the service runs work on its own database.
+// The commands that the service runs work on its own database. Its other settings, secrets among them,
+// are not theirs: the file of one may be gone by now.
 function commandEnvironment({ database }: Config): NodeJS.ProcessEnv {
-  return {
-    ...process.env,
-    DATABASE_URL: database,
-    DATABASE_URL_FILE: undefined,
-    SHARDER_URL: undefined,
-  };
+  const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('SHARDER_'));
+  return { ...Object.fromEntries(foreign), DATABASE_URL: database, DATABASE_URL_FILE: undefined };
 }
 
 interface Started {

@@ -45,6 +45,8 @@ export interface ServerOptions {
   readonly declared?: Config['kinds'];
   /** How the management API does what takes long. Default: not at all. */
   readonly commands?: Commands;
+  /** Who reads nothing of an export for so long is given up. Default: a minute. */
+  readonly patienceMs?: number;
 }
 
 // Longer than the 60 seconds that nginx keeps an idle connection, so that it is not closed at the
@@ -77,6 +79,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       tokens: options.adminTokens ?? [],
       declared: options.declared ?? {},
       commands: options.commands,
+      patienceMs: options.patienceMs,
       onChange: (change) => {
         reporter.changed(change);
       },

@@ -6,14 +6,14 @@ import type { Context } from './operation.js';
 
 // So many wait for the database at once, and are written in one or two transactions.
 const AT_ONCE = 1_000;
-const MAX_LINE_BYTES = 10_000;
+const MAX_LINE_CHARACTERS = 10_000;
 
 /** What became of a line. */
 export interface LineAnswer {
   readonly name?: string;
   readonly bucket?: string;
   readonly reason?: 'existing' | 'assigned';
-  /** The line itself, where it has no name. */
+  /** The line itself, where it has no name; where there is neither, the error ended all. */
   readonly line?: string;
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
@@ -79,8 +79,8 @@ async function* linesOf(body: Readable): AsyncGenerator<string> {
   for await (const chunk of body.setEncoding('utf8') as AsyncIterable<string>) {
     const parts = (rest + chunk).split('\n');
     rest = parts.pop() ?? '';
-    if (rest.length > MAX_LINE_BYTES) {
-      throw new SharderError('too_large', `a line has more than ${MAX_LINE_BYTES} characters`);
+    if (rest.length > MAX_LINE_CHARACTERS) {
+      throw new SharderError('too_large', `a line has more than ${MAX_LINE_CHARACTERS} characters`);
     }
     for (const line of parts) if (line.trim() !== '') yield line;
   }

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { limits } from '../rebalance/planner.js';
 import * as store from '../store/buckets.js';
 import { getKind } from '../store/kinds.js';
-import { DONE, reading, writing, type Context } from './operation.js';
+import { declaredKind, DONE, reading, writing, type Context } from './operation.js';
 import * as fields from './fields.js';
 
 const bucketFields = {
@@ -89,9 +89,9 @@ export const setBucket = writing({
   input: { ...one, ...bucketFields },
   output: changed,
   example: { ...example, weight: 2 },
-  write: async (trx, { kind, bucket, ...settings }, by, { declared }) => {
+  write: async (trx, { kind, bucket, ...settings }, by, context) => {
     const detail = await store.setBucket(trx, kind, bucket, settings, by);
-    const settled = store.columns(declaration(declared, kind, bucket) ?? {});
+    const settled = store.columns(declaration(context, kind, bucket) ?? {});
     const undone = Object.entries(settled)
       .filter(([key, value]) => key in detail && detail[key]?.to !== value)
       .map(([key]) => `the settings declare ${key} of ${bucket}: the next start sets it again`);
@@ -138,9 +138,9 @@ export const removeBucket = writing({
   input: one,
   output: done,
   example: { kind: 'hub', bucket: 'hub-9' },
-  write: async (trx, { kind, bucket }, by, { declared }) => {
+  write: async (trx, { kind, bucket }, by, context) => {
     await store.removeBucket(trx, kind, bucket, by);
-    const notes = declaration(declared, kind, bucket)
+    const notes = declaration(context, kind, bucket)
       ? [
           `the settings declare ${bucket}: the next start adds it again, unless it is taken out there`,
         ]
@@ -162,8 +162,8 @@ async function withShares(knex: Knex, kind: string) {
   }));
 }
 
-function declaration(declared: Context['declared'], kind: string, name: string) {
-  return declared[kind]?.buckets.find((bucket) => bucket.name === name);
+function declaration(context: Context, kind: string, name: string) {
+  return declaredKind(context, kind)?.buckets.find((bucket) => bucket.name === name);
 }
 
 function differing(

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import * as store from '../store/kinds.js';
 import { NORMALIZERS } from '../normalize.js';
-import { DONE, reading, writing } from './operation.js';
+import { declaredKind, DONE, reading, writing } from './operation.js';
 import * as fields from './fields.js';
 
 const settings = {
@@ -62,7 +62,6 @@ export const showKind = reading({
   example: { kind: 'hub' },
   read: ({ database }, { kind: name }) =>
     database.read(async (knex) => {
-      await store.checkKind(knex, name);
       const all = await store.listKinds(knex);
       const kind = all.find((each) => each.name === name);
       if (!kind) throw store.unknownKind(name);
@@ -98,11 +97,11 @@ export const setKind = writing({
   input: { kind: fields.kind, ...changes },
   output: done.extend({ detail: fields.differences }),
   example: { kind: 'homedir', threshold: 20 },
-  write: async (trx, { kind, ...settings }, by, { declared }) => {
+  write: async (trx, { kind, ...settings }, by, context) => {
     const detail = await store.setKind(trx, kind, settings, by);
     const notes = Object.keys(detail)
       .filter((key) => {
-        const said = declared[kind]?.[key as keyof typeof settings];
+        const said = declaredKind(context, kind)?.[key as keyof typeof settings];
         return said !== undefined && said !== detail[key]?.to;
       })
       .map((key) => `the settings declare ${key} of kind ${kind}: the next start sets it again`);
@@ -125,9 +124,10 @@ export const removeKind = writing({
   input: { kind: fields.kind },
   output: done,
   example: { kind: 'homedir' },
-  write: async (trx, { kind }, by, { declared }) => {
+  write: async (trx, { kind }, by, context) => {
     await store.removeKind(trx, kind, by);
     const notes = [`the settings declare ${kind}: the next start adds it again`];
-    return { action: 'kind remove', kind, changed: true, ...(declared[kind] && { notes }) };
+    const isDeclared = declaredKind(context, kind) !== undefined;
+    return { action: 'kind remove', kind, changed: true, ...(isDeclared && { notes }) };
   },
 });

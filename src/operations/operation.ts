@@ -24,6 +24,11 @@ export interface Context {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** What the settings declare of a kind, which may be called `constructor`. */
+export function declaredKind({ declared }: Context, kind: string) {
+  return Object.hasOwn(declared, kind) ? declared[kind] : undefined;
+}
+
 type Shape = z.ZodRawShape;
 type Input<S extends Shape> = z.output<z.ZodObject<S>>;
 

@@ -72,7 +72,7 @@ export async function pruneHistory(
       const after = last;
       const now = await database.write(async (trx) => {
         const detail = { before: before.toISOString(), lines };
-        // First of all, so that ids go on from the last one though it be deleted.
+        // Before the others are deleted: SQLite gives the id of a deleted last line again.
         const line = id ?? (await recordChange(trx, { ...by, action: ACTION, kind: each, detail }));
         const more = await trx('change')
           .whereBetween('id', [after + 1, upTo])

@@ -151,19 +151,14 @@ export class Checker {
   }
 }
 
-const PINNED: Readonly<Record<string, boolean>> = {
-  ...{ '': false, false: false, f: false, no: false, '0': false },
-  ...{ true: true, t: true, yes: true, '1': true },
-};
+const PINNED = ['true', 't', 'yes', '1'];
+const UNPINNED = ['', 'null', 'false', 'f', 'no', '0'];
 
+// CSV has text, NDJSON a value.
 function isPinned(value: unknown): boolean {
-  const pinned =
-    PINNED[
-      JSON.stringify(value ?? '')
-        .replaceAll('"', '')
-        .toLowerCase()
-    ];
-  if (pinned !== undefined) return pinned;
+  const text = typeof value === 'string' ? value : JSON.stringify(value ?? null);
+  if (PINNED.includes(text.toLowerCase())) return true;
+  if (UNPINNED.includes(text.toLowerCase())) return false;
   throw new SharderError(
     'bad_request',
     `pinned is ${JSON.stringify(value)}; it must be true or false`,

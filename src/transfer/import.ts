@@ -57,7 +57,7 @@ class Refused extends Error {
 
   constructor(late: readonly Elsewhere[]) {
     super('refused');
-    this.name = 'Refused'; // to explain() a plain error is one of the driver's
+    this.name = 'Refused'; // a plain `Error` would be taken for one of the driver's
     this.late = late;
   }
 }

@@ -57,11 +57,11 @@ function addLine(page: Page, line: number, text: string): void {
 }
 
 // What must be there, as text.
-const NEEDED: Readonly<Record<string, readonly string[]>> = {
-  kind: ['kind'],
-  bucket: ['name'],
-  object: ['name', 'bucket'],
-};
+const NEEDED = new Map<unknown, readonly string[]>([
+  ['kind', ['kind']],
+  ['bucket', ['name']],
+  ['object', ['name', 'bucket']],
+]);
 const OPTIONAL = ['kind', 'assigned_at'];
 
 /** The fields of a line, or what is wrong with it. */
@@ -76,7 +76,7 @@ function parseLine(text: string): Record<string, unknown> | string {
     return 'it is no object of JSON';
   }
   const { type = 'object', ...fields } = value as Record<string, unknown>;
-  const needed = typeof type === 'string' ? NEEDED[type] : undefined;
+  const needed = NEEDED.get(type);
   if (!needed)
     return 'its "type" is unknown: it must be "kind" or "bucket", and an object has none';
   const missing = needed.find((field) => typeof fields[field] !== 'string');

@@ -114,8 +114,10 @@ for (const engine of engines) {
       assert.equal((await importCsv(csv, env)).code, 0);
       const pinned = await database.knex('shard').where({ pinned: true }).pluck('name');
       assert.deepEqual(pinned.toSorted(), ['v', 'y']);
-      const { stderr } = await importCsv('name,bucket,pinned\nz,hub-0,maybe\n', env);
-      assert.match(stderr, /line 2: pinned is "maybe"; it must be true or false/);
+      for (const odd of ['maybe', 'constructor']) {
+        const { stderr } = await importCsv(`name,bucket,pinned\nz,hub-0,${odd}\n`, env);
+        assert.match(stderr, new RegExp(`line 2: pinned is "${odd}"; it must be true or false`));
+      }
     });
 
     it('takes NDJSON, gzip and standard input, and the times that are given', async () => {
@@ -397,6 +399,13 @@ for (const engine of engines) {
         ['u.csv', 'user,hub\n"x,hub-0\n', [], 1, /u\.csv: line \d: it is no CSV/],
         ['u.csv', `user,hub\n"${'x,hub-0\n'.repeat(50_000)}`, [], 1, /u\.csv: line \d+: it is no CSV/], // prettier-ignore
         ['u.ndjson', 'x'.repeat(300_000), [], 1, /u\.ndjson: it is no NDJSON: it has a line of 100,000/], // prettier-ignore
+        [
+          'u.ndjson',
+          '{"type":"constructor"}',
+          [],
+          1,
+          /line 1: its "type" is unknown: it must be "kind"/,
+        ],
         ['u.csv.gz', cut, [], 1, /u\.csv\.gz: it is cut off/],
         ['u.csv.gz', 'user,hub\n', [], 1, /u\.csv\.gz: it is not compressed by gzip/],
         ['u.csv', '', ['--table=x'], 2, /--table: is for SQLite databases/],

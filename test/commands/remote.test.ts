@@ -205,7 +205,7 @@ describe('the command line, with --url', () => {
     assert.deepEqual([other.code, none.code], [1, 1]);
   });
 
-  it('asks again after a 503 or a broken connection, with the same Idempotency-Key', async () => {
+  it('asks again after a 503, no answer or half of one, with the same Idempotency-Key', async () => {
     const keys: unknown[] = [];
     const url = await listen((req, res) => {
       keys.push(req.headers['idempotency-key']);
@@ -214,6 +214,9 @@ describe('the command line, with --url', () => {
         res.end('{"error":{"code":"database_busy","message":"busy"}}');
       } else if (keys.length === 2) {
         req.socket.destroy();
+      } else if (keys.length === 3) {
+        res.write('{"action":"obj');
+        setImmediate(() => res.destroy());
       } else {
         res.end('{"action":"object pin","changed":true,"dry_run":false}');
       }
@@ -222,7 +225,7 @@ describe('the command line, with --url', () => {
       env: { SHARDER_TOKEN: TOKEN },
     });
     assert.equal(stdout, 'pinned object iana of kind hub\n');
-    assert.equal(keys.length, 3);
+    assert.equal(keys.length, 4);
     assert.equal(new Set(keys).size, 1);
     assert.match(String(keys[0]), /^[\w-]{36}$/);
   });
@@ -237,8 +240,25 @@ describe('the command line, with --url', () => {
       env: { SHARDER_TOKEN: TOKEN },
       cwd,
     });
-    assert.equal(code, 1, stderr);
+    assert.deepEqual([code, stderr], [1, `sharder: the answer of ${url} broke off\n`]);
     assert.throws(() => readFileSync(join(cwd, 'out.csv')), /ENOENT/);
+  });
+
+  it('says that the objects after a line that ended all were not asked for', async () => {
+    const url = await listen((req, res) => {
+      req.resume().on('end', () => {
+        res.write('{"name":"iana","bucket":"hub-0","reason":"assigned"}\n');
+        res.end('{"error":{"code":"too_large","message":"a line is too long"}}\n');
+      });
+    });
+    const { code, stderr } = await run(['object', 'assign', '-', `--url=${url}`], {
+      env: { SHARDER_TOKEN: TOKEN },
+      stdin: 'iana\nbrian\n',
+    });
+    assert.deepEqual(
+      [code, stderr],
+      [1, 'sharder: a line is too long: the others were not asked for\n'],
+    );
   });
 });
 
@@ -265,6 +285,6 @@ function plain({ code, stdout, stderr }: Outcome): Outcome {
       .replaceAll(/"id":\d+/g, '"id":0')
       .replaceAll(/"cache":"\w+"/g, '"cache":""')
       .replaceAll(/(sqlite|postgres|http):\S+: nothing is wrong/g, 'nothing is wrong')
-      .replaceAll(/ The service has it not in memory\./g, '');
+      .replaceAll(/ The service does not have it in memory\./g, '');
   return { code, stdout: clean(stdout), stderr: clean(stderr) };
 }

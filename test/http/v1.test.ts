@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { PassThrough } from 'node:stream';
 import { before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { pino } from 'pino';
 import { engines, hubs, open, type TestEngine } from '../engines.js';
 import { Service } from '../service.js';
 import { eventually } from '../load.js';
@@ -154,6 +156,37 @@ describe('the management API', () => {
     });
   }
 
+  it('takes a kind that is called as what every object of JavaScript has', async () => {
+    const { url } = await startApi();
+    const at = '/kinds/constructor';
+    const changes: readonly [what: string, body?: object][] = [
+      ['POST /kinds', { kind: 'constructor' }],
+      [`POST ${at}/buckets`, { bucket: 'b' }],
+      [`PATCH ${at}/buckets/b`, { weight: 2 }],
+      [`PATCH ${at}`, { threshold: 20 }],
+      [`DELETE ${at}/buckets/b`],
+      [`DELETE ${at}`],
+    ];
+    for (const [what, body] of changes) {
+      const reply = await call(url, what, body && { body });
+      assert.equal(reply.status, 200, what);
+      assert.doesNotMatch(JSON.stringify(reply.body), /the settings declare/);
+    }
+  });
+
+  it('answers 400 to a body that is damaged, or breaks off', async () => {
+    const headers = { 'Content-Type': 'application/x-ndjson', 'Content-Encoding': 'gzip' };
+    const whole = gzipSync('{"name":"iana"}\n');
+    for (const body of [Buffer.from('no gzip'), whole.subarray(0, -10)]) {
+      const response = await fetch(`${url}/v1/kinds/hub/objects`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${WRITE}`, ...headers },
+        body,
+      });
+      assert.deepEqual([response.status, await codeOf(response)], [400, 'bad_request']);
+    }
+  });
+
   it('names each field that is wrong', async () => {
     const body = { weight: 0, capacity: 1.5 };
     const { body: answer } = await call(url, 'POST /kinds/hub/buckets', { body });
@@ -179,6 +212,43 @@ describe('the management API', () => {
       const reply = await call(url, 'POST /kinds/hub/buckets/hub-0/uncordon', { token, body: {} });
       assert.equal(reply.headers.get('connection'), 'keep-alive');
     }
+  });
+});
+
+describe('the log of the management API', () => {
+  const logging = async () => {
+    const lines = new PassThrough({ encoding: 'utf8' });
+    const log = pino({ level: 'debug' }, lines);
+    const { url } = await start({ adminTokens: TOKENS, log });
+    return { url, written: () => String(lines.read() ?? '') };
+  };
+
+  const refused: readonly [code: string, what: string, token: string][] = [
+    ['wrong_token', 'GET /kinds', 'x'.repeat(32)],
+    ['read_only', 'PUT /kinds/hub/objects/iana', READ],
+  ];
+  for (const [code, what, token] of refused) {
+    it(`warns of ${code}, with the peer's address and without the token`, async () => {
+      const { url, written } = await logging();
+      const { body } = await call(url, what, { token });
+      assert.equal(body.error?.code, code);
+      const text = written();
+      const { level, peer, ...line } = JSON.parse(text) as Record<string, unknown>;
+      assert.deepEqual([level, line.code, peer], [40, code, '127.0.0.1']);
+      assert.equal(text.includes(token), false);
+    });
+  }
+
+  it('has one line of a change, however often it is sent with its Idempotency-Key', async () => {
+    const { url, written } = await logging();
+    const headers = { 'Idempotency-Key': 'once' };
+    const cordon = () => call(url, 'POST /kinds/hub/buckets/hub-0/cordon', { headers });
+    const first = await cordon();
+    assert.equal(first.body.changed, true);
+    const lines = written();
+    assert.match(lines, /^[^\n]*"actor":"api:ops","action":"bucket cordon"[^\n]*"changed"}\n$/);
+    assert.deepEqual((await cordon()).body, first.body);
+    assert.equal(written(), '');
   });
 });
 

@@ -216,7 +216,7 @@ function parameters(
       in: where,
       required: isRequired,
       ...(description !== undefined && { description }),
-      // The page fills an example in: well, but not for what may be left out.
+      // The page fills an `example` in, which is not meant where a field may be left out.
       schema: {
         ...schema,
         ...(!isRequired && value !== undefined && { examples: [value] }),

@@ -22,6 +22,7 @@ export interface ApiOptions {
   readonly commands?: Commands | undefined;
   /** Told of every change that was asked for and answered. */
   readonly onChange: (change: ApiChange) => void;
+  readonly patienceMs?: number | undefined;
 }
 
 const MAX_BODY = '100kb';
@@ -82,7 +83,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
     const method = operation.method.toLowerCase() as Lowercase<Operation['method']>;
     router[method](toExpress(operation.path), admit(scope), parse, handle(operation));
   }
-  addStreams(router, { sharder, commands: options.commands, admit, onChange: options.onChange });
+  addStreams(router, { sharder, admit, ...options });
 
   for (const layer of methodsByPath(router)) {
     const { path, methods } = layer;

@@ -26,19 +26,20 @@ import {
   type ApiChange,
 } from './request.js';
 
-// Who reads nothing for so long is given up.
 const PATIENCE_MS = 60_000;
 
 export interface StreamParts {
   readonly sharder: Sharder;
-  readonly commands: Commands | undefined;
+  readonly commands?: Commands | undefined;
   readonly admit: (scope: 'read' | 'write') => RequestHandler;
   readonly onChange: (change: ApiChange) => void;
+  /** Who reads nothing of an export for so long is given up; default: a minute. */
+  readonly patienceMs?: number | undefined;
 }
 
 export function addStreams(
   router: Router,
-  { sharder, commands, admit, onChange }: StreamParts,
+  { sharder, commands, admit, onChange, patienceMs = PATIENCE_MS }: StreamParts,
 ): void {
   const run = (
     args: readonly string[],
@@ -92,7 +93,7 @@ export function addStreams(
     const args = ['export', '-', `--format=${format}`, ...option('kind', kind)];
     const child = run(args, req, res, 'read');
     child.stdin?.end();
-    await send(child, res, format);
+    await send(child, res, format, patienceMs);
   });
 
   router.post(STREAMS.import.path, admit('write'), async (req, res) => {
@@ -154,15 +155,34 @@ function checkType(req: Request, allowed: readonly string[]): string {
   throw new SharderError('bad_request', `Content-Type: must be ${allowed.join(' or ')}`);
 }
 
+// The body as it was before it was compressed. Where it breaks off, or is damaged, it ends with
+// `bad_request`.
 function bodyOf(req: Request): Readable {
   const encoding = req.get('Content-Encoding') ?? 'identity';
-  if (encoding === 'identity') return req;
-  if (encoding === 'gzip') return req.pipe(createGunzip());
-  throw new SharderError('bad_request', 'Content-Encoding: must be gzip, or none');
+  if (encoding === 'identity') return Readable.from(explained(req), { objectMode: false });
+  if (encoding !== 'gzip') {
+    throw new SharderError('bad_request', 'Content-Encoding: must be gzip, or none');
+  }
+  const gunzip = createGunzip();
+  pipeline(req, gunzip).catch(() => undefined); // who reads it is told
+  return Readable.from(explained(gunzip), { objectMode: false });
+}
+
+async function* explained(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* body as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new SharderError('bad_request', 'the body broke off, or is damaged', { cause: error });
+  }
 }
 
 // The first piece decides between an answer and an error.
-async function send(child: ChildProcess, res: Response, format: string): Promise<void> {
+async function send(
+  child: ChildProcess,
+  res: Response,
+  format: string,
+  patienceMs: number,
+): Promise<void> {
   const errors = collect(child.stderr);
   const closed = once(child, 'close') as Promise<[number | null]>;
   const { stdout } = child;
@@ -177,10 +197,10 @@ async function send(child: ChildProcess, res: Response, format: string): Promise
   }
   const [type, name] =
     format === 'csv' ? ['text/csv', 'objects.csv'] : ['application/x-ndjson', 'objects.ndjson'];
-  res.attachment(name).type(type); // for a name may bring a type of its own
+  res.attachment(name).type(type); // in this order: attachment() takes a type from the name
   try {
     for await (const chunk of stdout as AsyncIterable<Buffer>) {
-      if (!res.write(chunk)) await once(res, 'drain', { signal: AbortSignal.timeout(PATIENCE_MS) });
+      if (!res.write(chunk)) await once(res, 'drain', { signal: AbortSignal.timeout(patienceMs) });
     }
   } catch {
     child.kill('SIGKILL'); // a snapshot is held for somebody who reads nothing, or has gone
@@ -218,7 +238,7 @@ function parse(text: string): object | undefined {
   }
 }
 
-// What was sent is the command's standard input.
+// What the command was told, as an error. Its standard input is the client's body.
 function explain(code: number | null, text: string): Error {
   const last = text.trimEnd().split('\n').at(-1) ?? '';
   const { error } = (parse(last) ?? {}) as { error?: { code: string; message: string } };
@@ -226,7 +246,7 @@ function explain(code: number | null, text: string): Error {
     const message = error.message.replace(/^standard input: /, '');
     return new SharderError(error.code as ErrorCode, message);
   }
-  // What else it has said may quote a row.
+  // Not all that it has said: that may quote a row, and this goes into the log.
   return new Error(
     `a command ended with ${code ?? 'a signal'}: ${error?.message ?? 'it says not why'}`,
   );
@@ -250,8 +270,7 @@ async function feed(child: ChildProcess, body: Readable): Promise<void> {
     }
   } catch (error) {
     child.kill('SIGKILL');
-    const message = 'the body broke off, or is damaged: nothing was imported';
-    throw new SharderError('bad_request', message, { cause: error });
+    throw error;
   }
   stdin.end();
   (child.stdio[3] as Writable | null | undefined)?.end('all');

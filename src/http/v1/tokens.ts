@@ -28,7 +28,11 @@ export function createAuthorize(
     // All are compared, whichever fits.
     const theirs = digest(given);
     const [who] = known.filter((token) => timingSafeEqual(token.digest, theirs));
-    if (!who) throw new SharderError('wrong_token', 'nobody has this token');
+    if (!who)
+      throw new SharderError(
+        'wrong_token',
+        'this is no token of the service: send one of SHARDER_ADMIN_TOKEN, without its name',
+      );
     if (scope === 'write' && who.scope === 'read') {
       throw new SharderError('read_only', `the token of ${who.name} may read, and change nothing`);
     }
