@@ -245,7 +245,7 @@ export const resumePlan = writing({
   output: stepped,
   example: { plan: 1, rate: 200 },
   write: async (trx, { plan, rate, bucket_rate }, by) => {
-    const before = await store.getPlan(trx, plan);
+    const before = await store.lockPlan(trx, plan);
     const now = await steps.resumePlan(trx, plan, { rate, bucketRate: bucket_rate }, by);
     const changed =
       before.state !== now.state ||
