@@ -36,6 +36,7 @@ const DEFAULT: Settings = {
   starts: 7,
   commands: { listed: 1_000_000, adopted: 200_000, runs: 3 },
   transfer: { rows: 1_000_000, runs: 3 },
+  plans: { objects: 1_000_000, buckets: 200, runs: 3 },
 };
 const FULL: Settings = { ...DEFAULT, objects: [...DEFAULT.objects, 10_000_000] };
 const QUICK: Settings = {
@@ -48,6 +49,7 @@ const QUICK: Settings = {
   starts: 3,
   commands: { listed: 100_000, adopted: 20_000, runs: 1 },
   transfer: { rows: 100_000, runs: 1 },
+  plans: { objects: 100_000, buckets: 200, runs: 1 },
 };
 
 interface Arguments {
@@ -173,6 +175,8 @@ timer of 1 ms, and the resident memory of the server are the highest of all runs
     starts: [],
     commands: [],
     transfers: [],
+    plans: [],
+    applications: [],
   };
   for (const name of sections) await SECTIONS.get(name)?.(bench, paper, figures);
 

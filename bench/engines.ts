@@ -21,8 +21,8 @@ export interface Engine {
   readonly version: string;
   /** Before a table is filled: what does not outlive the connection and makes it quick. */
   readonly beforeFill: string;
-  /** Inserts the objects from number $1 to $2. */
-  readonly fill: Readonly<Record<Naming, string>>;
+  /** Inserts the objects from number $1 to $2, each into the next of so many buckets. */
+  readonly fill: (naming: Naming, buckets: number) => string;
   /** Afterwards: settles what the filling owes. Never ANALYZE, without which all must go well too. */
   readonly afterFill: readonly string[];
   /** A new, empty database; its URL. */
@@ -45,19 +45,17 @@ export function sqliteEngine(dir: string): Engine {
   memory.close();
 
   // The driver binds every number as a floating one.
-  const fill = (name: string): string => `
+  const names = { ordered: `printf('user-%08d', i)`, random: 'lower(hex(randomblob(8)))' };
+  const fill = (naming: Naming, buckets: number): string => `
     with recursive numbers (i) as (
       select cast(? as integer) union all select i + 1 from numbers where i < ?)
     insert into shard (kind, bucket, name)
-    select '${KIND}', '${KIND}-' || (i % ${BUCKETS}), ${name} from numbers`;
+    select '${KIND}', '${KIND}-' || (i % ${buckets}), ${names[naming]} from numbers`;
   return {
     name: 'SQLite',
     version,
     beforeFill: 'pragma synchronous = off; pragma cache_size = -1000000; pragma foreign_keys = on',
-    fill: {
-      ordered: fill(`printf('user-%08d', i)`),
-      random: fill('lower(hex(randomblob(8)))'),
-    },
+    fill,
     afterFill: ['pragma wal_checkpoint(truncate)'],
     create: () => `sqlite:${join(dir, `${++files}.db`)}`,
     connect(url) {
@@ -87,19 +85,20 @@ export async function postgresEngine(server: PostgresServer): Promise<Engine> {
   const { rows } = await admin.query<{ server_version: string }>('show server_version');
   await admin.end();
 
-  const fill = (name: string): string => `
+  const names = {
+    ordered: `'user-' || lpad(i::text, 8, '0')`,
+    random: `left(replace(gen_random_uuid()::text, '-', ''), 16)`,
+  };
+  const fill = (naming: Naming, buckets: number): string => `
     insert into shard (kind, bucket, name)
-    select '${KIND}', '${KIND}-' || (i % ${BUCKETS}), ${name}
+    select '${KIND}', '${KIND}-' || (i % ${buckets}), ${names[naming]}
     from generate_series($1::bigint, $2::bigint) i`;
   const nameOf = (url: string): string => new URL(url).pathname.slice(1);
   return {
     name: 'PostgreSQL',
     version: rows[0]?.server_version.replace(/ .*/, '') ?? '',
     beforeFill: 'set synchronous_commit = off',
-    fill: {
-      ordered: fill(`'user-' || lpad(i::text, 8, '0')`),
-      random: fill(`left(replace(gen_random_uuid()::text, '-', ''), 16)`),
-    },
+    fill,
     // Without them the first run would pay for the filling.
     afterFill: ['vacuum shard', 'vacuum bucket', 'checkpoint'],
     create: () => server.createDatabase(),

@@ -23,9 +23,11 @@ export interface Settings {
   readonly growth: { readonly objects: number; readonly runs: number };
   readonly starts: number;
   /** How many objects are listed, how many users adopted, and how often. */
+  readonly commands: { readonly listed: number; readonly adopted: number; readonly runs: number };
   /** How many rows are imported and exported, and how often. */
   readonly transfer: { readonly rows: number; readonly runs: number };
-  readonly commands: { readonly listed: number; readonly adopted: number; readonly runs: number };
+  /** Of how many objects over how many buckets plans are made, and how often. */
+  readonly plans: { readonly objects: number; readonly buckets: number; readonly runs: number };
 }
 
 export interface Bench {
@@ -71,7 +73,8 @@ async function runInTurn(
   return { run: { rate, bareRate, p50Ms, p99Ms, stopMs, rssBytes }, requests, issued };
 }
 
-function load(
+/** Puts load on a server as `putLoad` does; by default for as long as a run takes. */
+export function load(
   { cores, hasWrk, settings }: Bench,
   server: Server,
   {
@@ -246,7 +249,8 @@ export async function measureStart(
   return seconds;
 }
 
-async function withService<T>(
+/** Lends the service on a table, and ends it. */
+export async function withService<T>(
   { cores }: Bench,
   table: Table,
   work: (service: Server) => Promise<T>,
@@ -259,8 +263,8 @@ async function withService<T>(
   }
 }
 
-// On another kind, so that the table has as many objects of ours as it is said to have.
-function warmUp(bench: Bench, service: Server, connections: number): Promise<unknown> {
+/** On another kind, so that the table has as many objects of ours as it is said to have. */
+export function warmUp(bench: Bench, service: Server, connections: number): Promise<unknown> {
   const path = `/shard/${WARM_KIND}`;
   return load(bench, service, {
     connections,
@@ -270,7 +274,8 @@ function warmUp(bench: Bench, service: Server, connections: number): Promise<unk
   });
 }
 
-function warming({ settings }: Bench): Promise<void> {
+/** As long as a server is warmed up. */
+export function warming({ settings }: Bench): Promise<void> {
   return sleep(settings.warmSeconds * 1000);
 }
 

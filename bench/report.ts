@@ -3,6 +3,7 @@
 import type { CommandRun } from './commands.js';
 import type { EdgeRun } from './edge.js';
 import type { Growth, Run } from './measure.js';
+import type { ApplyRun, PlanRun } from './plans.js';
 import type { TransferRun } from './transfer.js';
 
 /** A line of the table of rates. */
@@ -47,6 +48,21 @@ export interface TransferFigure {
   readonly runs: readonly TransferRun[];
 }
 
+export interface PlanFigure {
+  readonly what: string;
+  readonly engine: string;
+  readonly objects: number;
+  readonly runs: readonly PlanRun[];
+}
+
+export interface ApplyFigure {
+  /** Who asks meanwhile. */
+  readonly users: string;
+  readonly engine: string;
+  readonly objects: number;
+  readonly runs: readonly ApplyRun[];
+}
+
 /** All that was measured. */
 export interface Figures {
   readonly rates: Figure[];
@@ -55,6 +71,8 @@ export interface Figures {
   readonly starts: StartFigure[];
   readonly commands: CommandFigure[];
   readonly transfers: TransferFigure[];
+  readonly plans: PlanFigure[];
+  readonly applications: ApplyFigure[];
 }
 
 /** What the figures are called that a target is judged on. */
@@ -218,6 +236,59 @@ export function transferRow({ what, engine, rows, runs }: TransferFigure): strin
   ];
 }
 
+export const PLAN_HEADINGS = [
+  'what',
+  'engine',
+  'objects',
+  'moves',
+  'seconds',
+  'slowest',
+  'memory MB',
+] as const;
+
+export function planRow({ what, engine, objects, runs }: PlanFigure): string[] {
+  const seconds = runs.map((run) => run.seconds);
+  return [
+    what,
+    engine,
+    whole(objects),
+    whole(median(runs.map(({ moves }) => moves))),
+    fixed(median(seconds)),
+    fixed(Math.max(...seconds)),
+    whole(megabytes(runs)),
+  ];
+}
+
+export const APPLY_HEADINGS = [
+  'users meanwhile',
+  'engine',
+  'objects',
+  'moves',
+  'moves/s',
+  'users/s meanwhile',
+  'without',
+  '× without',
+  'longest stop ms',
+  'without a plan',
+  'memory MB',
+] as const;
+
+export function applyRow({ users, engine, objects, runs }: ApplyFigure): string[] {
+  return [
+    users,
+    engine,
+    whole(objects),
+    whole(median(runs.map(({ moves }) => moves))),
+    whole(median(runs.map(({ movesRate }) => movesRate))),
+    whole(median(runs.map(({ rate }) => rate))),
+    whole(median(runs.map(({ aloneRate }) => aloneRate))),
+    fixed(median(runs.map(({ rate, aloneRate }) => rate / aloneRate))),
+    fixed(longestStop(runs), 1),
+    fixed(Math.max(...runs.map(({ aloneStopMs }) => aloneStopMs)), 1),
+    whole(megabytes(runs)),
+  ];
+}
+
 export const TARGET_HEADINGS = ['what', 'measured', 'target', ''] as const;
 
 /** A row for each target that these figures tell something of. */
@@ -228,6 +299,8 @@ export function targetRows({
   starts,
   commands,
   transfers,
+  plans,
+  applications,
 }: Figures): string[][] {
   const measured = rates.filter(({ objects }) => objects !== undefined);
   const sizes = measured.map(({ objects = 0 }) => objects);
@@ -277,6 +350,15 @@ export function targetRows({
     }
     rows.push(atMost(`memory of ${what}`, megabytes(figure.runs), 200, 'MB', 0));
   }
+  for (const { what, engine, objects, runs } of plans) {
+    const name = `${what}, ${engine}, ${whole(objects)} objects`;
+    rows.push(atMost(name, median(runs.map(({ seconds }) => seconds)), 2, 's', 2));
+    rows.push(atMost(`memory of ${name}`, megabytes(runs), 200, 'MB', 0));
+  }
+  for (const { users, engine, runs } of applications) {
+    const what = `moves per second while ${users} users ask, ${engine}`;
+    rows.push(atLeast(what, median(runs.map(({ movesRate }) => movesRate)), 5_000, whole));
+  }
   return rows;
 }
 
@@ -287,8 +369,8 @@ function rateTarget({ what, engine, connections }: Figure): number {
   return connections < 256 ? 0.22 : 0.35;
 }
 
-function atLeast(what: string, value: number, target: number): string[] {
-  return [what, fixed(value), `≥ ${fixed(target)}`, value >= target ? 'met' : '**MISSED**'];
+function atLeast(what: string, value: number, target: number, show = fixed): string[] {
+  return [what, show(value), `≥ ${show(target)}`, value >= target ? 'met' : '**MISSED**'];
 }
 
 function atMost(

@@ -15,8 +15,12 @@ import {
   type Settings,
 } from './measure.js';
 import type { Paper } from './paper.js';
+import { applyBesideUsers, DRAINED, measurePlan, PLANS } from './plans.js';
+import { Table } from './tables.js';
 import { measureExport, measureImport, type TransferRun } from './transfer.js';
 import {
+  APPLY_HEADINGS,
+  applyRow,
   COMMAND_HEADINGS,
   commandRow,
   EDGE_CACHED,
@@ -29,6 +33,8 @@ import {
   IMPORT,
   KNOWN,
   NEW,
+  PLAN_HEADINGS,
+  planRow,
   RATE_HEADINGS,
   rateRow,
   START_HEADINGS,
@@ -261,6 +267,38 @@ transaction of an import, the longest of all runs; known users do not. Memory is
   await paper.addTable(TRANSFER_HEADINGS, figures.transfers.map(transferRow));
 };
 
+const plans: Section = async (bench, paper, figures) => {
+  const { objects, buckets, runs: count } = bench.settings.plans;
+  const [connections] = CONNECTIONS;
+  await paper.add(`## Plans
+Of ${objects.toLocaleString('en')} objects over ${buckets} buckets: the command that makes a plan, from its
+start to its end, and the most memory that it needed at once. The rebalance is after more than half of the
+buckets were given twice the weight. Then a running service applies the drain of ${DRAINED} buckets as fast as
+it can, beside ${connections} connections of known users, and takes it back beside as many of new ones:
+moves per second, the users' rates, and the longest stop of the event loop, and the same without a plan just
+before.`);
+  for (const engine of bench.engines) {
+    const table = await Table.create(engine, 'ordered', objects, buckets);
+    for (const plan of PLANS) {
+      const what = `sharder plan ${plan.what}`;
+      const runs = await paper.measure(`${what}, ${engine.name}, ${objects} objects`, () =>
+        measurePlan(table, plan, count),
+      );
+      if (runs) figures.plans.push({ what, engine: engine.name, objects, runs });
+    }
+    const runs = await paper.measure(`a drain is applied, ${engine.name}`, () =>
+      applyBesideUsers(bench, table, connections),
+    );
+    for (const users of ['known', 'new'] as const) {
+      if (!runs) continue;
+      figures.applications.push({ users, engine: engine.name, objects, runs: runs[users] });
+    }
+    await table.remove();
+  }
+  await paper.addTable(PLAN_HEADINGS, figures.plans.map(planRow));
+  await paper.addTable(APPLY_HEADINGS, figures.applications.map(applyRow));
+};
+
 /** By the names that `--only` takes, in the order in which they are measured. */
 export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['http', http],
@@ -271,4 +309,5 @@ export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['edge', edge],
   ['commands', commands],
   ['transfer', transfer],
+  ['plans', plans],
 ]);

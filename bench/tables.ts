@@ -6,6 +6,8 @@ import { BUCKETS, KIND, WARM_KIND, type Connection, type Engine, type Naming } f
 
 const ROWS_AT_ONCE = 100_000;
 
+const MEMBERS = `select sum(members) from bucket where kind = '${KIND}'`;
+
 // Smaller ones would be doubled and more by one run, and are made anew for each.
 const KEPT_FROM = 50_000;
 
@@ -21,33 +23,54 @@ export class Table {
     this.next = objects + 1;
   }
 
-  static async create(engine: Engine, naming: Naming, objects: number): Promise<Table> {
+  static async create(
+    engine: Engine,
+    naming: Naming,
+    objects: number,
+    buckets = BUCKETS,
+  ): Promise<Table> {
     const table = new Table(engine, await engine.create(), objects);
     const database = await openDatabase(table.url);
-    const buckets = (kind: string) => ({
-      buckets: Array.from({ length: BUCKETS }, (_, i) => ({ name: `${kind}-${i}` })),
+    const named = (kind: string, count: number) => ({
+      buckets: Array.from({ length: count }, (_, i) => ({ name: `${kind}-${i}` })),
     });
-    const kinds = { [KIND]: buckets(KIND), [WARM_KIND]: buckets(WARM_KIND) };
+    const kinds = { [KIND]: named(KIND, buckets), [WARM_KIND]: named(WARM_KIND, BUCKETS) };
     await declareKinds(database, kinds, 'bench');
     await database.close();
-    await table.#with((connection) => fill(connection, engine, naming, objects));
+    await table.#with((connection) =>
+      fill(connection, engine, engine.fill(naming, buckets), objects),
+    );
     return table;
   }
 
   /** How many objects its buckets say they have. */
   members(): Promise<number> {
-    return this.#with(readMembers);
+    return this.read(MEMBERS);
   }
 
-  /** Tells `visit` every 20 ms when it is and how many objects there are, until it returns false. */
-  watch(visit: (atMs: number, members: number) => boolean): Promise<void> {
+  /**
+   * Tells `visit` every 20 ms when it is and how many objects there are, or what else `sql` counts, until
+   * it returns false.
+   */
+  watch(visit: (atMs: number, count: number) => boolean, sql = MEMBERS): Promise<void> {
     return this.#with(async (connection) => {
       for (;;) {
-        const members = await readMembers(connection);
-        if (!visit(performance.now(), members)) return;
+        const count = Number(await connection.read(sql));
+        if (!visit(performance.now(), count)) return;
         await sleep(20);
       }
     });
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.#with(async (connection) => {
+      await connection.run(sql);
+    });
+  }
+
+  /** The number that a query gives. */
+  read(sql: string): Promise<number> {
+    return this.#with(async (connection) => Number(await connection.read(sql)));
   }
 
   async remove(): Promise<void> {
@@ -88,23 +111,19 @@ export class Tables {
 async function fill(
   connection: Connection,
   engine: Engine,
-  naming: Naming,
+  insert: string,
   objects: number,
 ): Promise<void> {
   await connection.run(engine.beforeFill);
   for (let from = 1; from <= objects; from += ROWS_AT_ONCE) {
-    await connection.run(engine.fill[naming], from, Math.min(from + ROWS_AT_ONCE - 1, objects));
+    await connection.run(insert, from, Math.min(from + ROWS_AT_ONCE - 1, objects));
     await nextTurn(); // for Ctrl-C: a statement of SQLite's holds the event loop
   }
   for (const sql of engine.afterFill) await connection.run(sql);
 
   const rows = Number(await connection.read('select count(*) from shard'));
-  const members = await readMembers(connection);
+  const members = Number(await connection.read(MEMBERS));
   if (rows !== objects || members !== objects) {
     throw new Error(`a table of ${objects} objects has ${rows}, and its buckets say ${members}`);
   }
-}
-
-async function readMembers(connection: Connection): Promise<number> {
-  return Number(await connection.read(`select sum(members) from bucket where kind = '${KIND}'`));
 }

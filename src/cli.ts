@@ -43,10 +43,9 @@ function createProgram(): Command {
   addObject(program);
   addPlan(program);
   addHistory(program);
-  program.commandsGroup('Data:');
+  program.commandsGroup('Data, shell:');
   addTransfer(program);
   addCare(program);
-  program.commandsGroup('Shell:');
   addCompletion(program);
   addPlaces(program);
   return program;

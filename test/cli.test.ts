@@ -20,12 +20,22 @@ describe('sharder', { concurrency: 2 }, () => {
     const lines = stdout.trimEnd().split('\n');
     assert.ok(lines.length < 24, stdout); // the prompt has one
     for (const line of lines) assert.ok(line.length <= 80, line);
-    const commands = ['serve', 'migrate', 'adopt', 'kind', 'bucket', 'object', 'import', 'check'];
+    const commands = [
+      'serve',
+      'migrate',
+      'adopt',
+      'kind',
+      'bucket',
+      'object',
+      'plan',
+      'import',
+      'check',
+    ];
     for (const word of [...commands, 'completion', '--config-file', '--database', '--url'])
       assert.match(stdout, new RegExp(`^ +${word}\\b`, 'm'));
     assert.deepEqual(
       lines.filter((line) => /^[A-Z].*:$/.test(line)),
-      ['Service:', 'Kinds, buckets, objects:', 'Data:', 'Shell:', 'Options of every command:'],
+      ['Service:', 'Kinds, buckets, objects, plans:', 'Data, shell:', 'Options of every command:'],
     );
     assert.doesNotMatch(stdout, /__/);
   });
@@ -80,6 +90,10 @@ describe('sharder', { concurrency: 2 }, () => {
     [['bucket', 'remove'], /missing required argument 'name'/],
     [['bucket', 'set', 'hub-0'], /nothing to set: give --url, --weight or --capacity/],
     [['object', 'move', 'iana'], /missing required argument 'bucket'/],
+    [['plan', 'drain'], /missing required argument 'bucket'/],
+    [['plan', 'apply', 'x'], /'x' is invalid.*whole number/],
+    [['plan', 'rebalance', '--threshold', 'much'], /'much' is invalid/],
+    [['kind', 'set', 'hub'], /nothing to set: give --normalize, --cookie, --threshold or --ramp/],
     [['bucket', 'add'], /missing required argument 'name'/],
     [['bucket', 'add', 'a', 'b'], /too many arguments/],
     [['bucket', 'add', 'a', '--weight', 'heavy'], /'heavy' is invalid.*whole number/],

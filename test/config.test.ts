@@ -193,6 +193,11 @@ describe('a mistake', () => {
     ],
     ['kinds: { hub: { cookie: "no" } }', /^kinds\.hub\.cookie: must be true or false$/],
     ['kinds: { hub: { threshold: 0 } }', /^kinds\.hub\.threshold: must be 1 to 1000 percent$/],
+    ['kinds: { hub: { ramp: 0.9 } }', /^kinds\.hub\.ramp: must be 1 to 1000, or null$/],
+    [
+      'kinds: { hub: { ramp: "2" } }',
+      /^kinds\.hub\.ramp: must be a number from 1 to 1000, or null$/,
+    ],
     ['listen: 8888', /^listen: .*expected string/],
     ['listen: localhost', /^listen: "localhost" must be HOST:PORT, such as /],
     ['listen: "localhost:65536"', /^listen: /],

@@ -209,15 +209,14 @@ for (const engine of engines) {
     it('are the same object until they change, and the defaults of a kind that is not there', async () => {
       const sharder = await start(engine, { cookie: false, threshold: 25 });
       const settings = sharder.settings('hub');
-      assert.deepEqual(settings, { normalize: 'none', cookie: false, threshold: 25 });
+      assert.deepEqual(settings, { ...DEFAULT_KIND_SETTINGS, cookie: false, threshold: 25 });
       await assignAll(sharder, names(20));
       await sharder.database.write((trx) => trx('shard').update({ bucket: 'hub-3' }));
       await isHeard(sharder, async () => {
         assert.equal(await found(sharder, 'user-0'), 'hub-3');
       });
       assert.equal(sharder.settings('hub'), settings);
-      const defaults = { normalize: 'none', cookie: true, threshold: 10 };
-      assert.deepEqual(sharder.settings('nosuch'), defaults);
+      assert.deepEqual(sharder.settings('nosuch'), DEFAULT_KIND_SETTINGS);
     });
 
     it('are heard by every service when anybody changes them, adds a kind or removes one', async (t) => {
@@ -248,6 +247,8 @@ for (const engine of engines) {
         ['{"normalize": "LOWER", "cookie": "no", "threshold": 20, "mine": [1]}', 20],
         ['{"normalize": 5, "cookie": null, "threshold": 0}', 10],
         ['{"threshold": 1001}', 10],
+        ['{"threshold": 30, "ramp": 0}', 30],
+        ['{"threshold": 40, "ramp": "2"}', 40],
         ['[]', 10],
         ['"lower"', 10],
         ['null', 10],
@@ -255,11 +256,7 @@ for (const engine of engines) {
       for (const [i, [json, threshold]] of odd.entries()) {
         await other.run(`update kind set settings = '${json}'`);
         await isHeard(sharder, () => {
-          assert.deepEqual(
-            sharder.settings('hub'),
-            { normalize: 'none', cookie: true, threshold },
-            json,
-          );
+          assert.deepEqual(sharder.settings('hub'), { ...DEFAULT_KIND_SETTINGS, threshold }, json);
         });
         assert.equal((await assign(sharder, `User-${i}`)).reason, 'assigned');
       }

@@ -72,7 +72,7 @@ export async function setKind(kind: string, options: SettingsOptions): Promise<v
   const input = { kind, ...settingsOf(options) };
   await change(operations.setKind, input, options, ({ changed, detail }, did) => {
     const what = Object.entries(detail).map(
-      ([key, { from, to }]) => `${key} ${String(from)} → ${String(to)}`,
+      ([key, { from, to }]) => `${key} ${String(from ?? 'none')} → ${String(to ?? 'none')}`,
     );
     return changed
       ? `${did('set')} kind ${kind}: ${what.join(', ')}`

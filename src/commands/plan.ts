@@ -89,7 +89,7 @@ function movesOf(count: number): string {
 function outcomes({ outcomes }: Pick<Made, 'outcomes'>): string[] {
   const rows = outcomes.map(({ bucket, before, after }) => {
     const difference = after - before;
-    return [bucket, before, after, difference > 0 ? `+${difference}` : String(difference)];
+    return [bucket, before, after, difference > 0 ? `+${difference}` : difference];
   });
   return table(['BUCKET', 'BEFORE', 'AFTER', 'CHANGE'], rows).trimEnd().split('\n');
 }

@@ -29,7 +29,8 @@ export const capacity = whole(0, 1_000_000_000).nullable().meta({
   description: 'How many objects it may hold; null: as many as come.',
 });
 
-function whole(min: number, max: number) {
+/** A whole number of this range, and a message that says so. */
+export function whole(min: number, max: number) {
   const error = ({ input }: { readonly input?: unknown }) =>
     `is ${JSON.stringify(input)}; it must be a whole number from ${min} to ${max}`;
   return z.int({ error }).min(min, { error }).max(max, { error });

@@ -196,7 +196,7 @@ function notesOf({ moves, detail }: Pick<store.Plan, 'moves' | 'detail'>) {
   return notes.length > 0 ? { notes } : {};
 }
 
-const rate = z.int().min(1).max(1_000_000);
+const rate = fields.whole(1, 1_000_000);
 const rates = {
   rate: rate.optional().meta({ description: 'Moves per second at most; default: 100.' }),
   bucket_rate: rate.nullable().optional().meta({
@@ -243,9 +243,9 @@ export const resumePlan = writing({
   summary: 'Go on with a plan that was paused; or at another pace with one that runs',
   input: { ...one, ...rates },
   output: stepped,
-  example: { plan: 1, rate: 200 },
+  example: { plan: 1, rate: 100 },
   write: async (trx, { plan, rate, bucket_rate }, by) => {
-    const before = await store.getPlan(trx, plan);
+    const before = await store.lockPlan(trx, plan);
     const now = await steps.resumePlan(trx, plan, { rate, bucketRate: bucket_rate }, by);
     const changed =
       before.state !== now.state ||

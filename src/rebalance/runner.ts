@@ -54,7 +54,7 @@ export async function runPlan(
     await sleep(speed.waitMs(done), undefined, signal && { signal }).catch(() => undefined);
     if (!speed.isOf(now)) speed = new Speed(now);
   }
-  await releasePlan(database.knex, plan.id, id);
+  await database.write((trx) => releasePlan(trx, plan.id, id));
   return now;
 }
 

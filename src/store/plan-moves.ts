@@ -183,14 +183,19 @@ async function renew(trx: Knex.Transaction, id: number, runner: Runner): Promise
 }
 
 /** Lets another runner go on at once. */
-export async function releasePlan(knex: Knex, id: number, runner: string): Promise<void> {
-  await knex('plan').where({ id, runner }).update({ runner: null, runner_until: null });
+export async function releasePlan(
+  trx: Knex.Transaction,
+  id: number,
+  runner: string,
+): Promise<void> {
+  await trx('plan').where({ id, runner }).update({ runner: null, runner_until: null });
 }
 
-/** The plans that are running, but that nobody runs. */
+/** The plans that are running, but that nobody runs. Those of a kind that is gone wait for it. */
 export async function abandonedPlans(knex: Knex): Promise<Plan[]> {
   const ids = await knex('plan')
     .where({ state: 'running' })
+    .whereIn('kind', knex('kind').select('name'))
     .whereRaw(`(runner is null or runner_until < ${NOW[engineOf(knex)]})`)
     .orderBy('id')
     .pluck<(number | string)[]>('id');

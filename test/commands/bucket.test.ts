@@ -162,7 +162,7 @@ for (const engine of engines) {
       assert.equal(full.code, 1);
       assert.match(
         full.stderr,
-        /^sharder: bucket hub-0 of kind hub holds 2 objects: cordon it, the/,
+        /^sharder: bucket hub-0 of kind hub holds 2 objects: empty it first \(`sharder plan drain hub-0`\)\n$/,
       );
       assert.deepEqual(await contents(database), before);
 

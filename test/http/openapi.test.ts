@@ -258,6 +258,9 @@ for (const engine of engines) {
     before(async () => {
       service = await serve(engine);
       for (const name of ['iana', 'brian']) assert.equal((await service.shard(name)).status, 200);
+      // So many that a plan is not done before it is paused.
+      const others = Array.from({ length: 1_000 }, (_, i) => service.shard(`user-${i}`));
+      for (const other of others) assert.equal((await other).status, 200);
       document = await Document.of(service.url);
     });
 

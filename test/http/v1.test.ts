@@ -126,6 +126,37 @@ describe('the management API', () => {
       400,
       'bad_request',
     ],
+    ['GET /plans', { token: '' }, 401, 'no_token'],
+    ['POST /kinds/hub/plans', { token: READ, body: { goal: 'rebalance' } }, 403, 'read_only'],
+    ['POST /plans/1/apply', { token: READ }, 403, 'read_only'],
+    ['POST /plans/1/undo', { token: READ }, 403, 'read_only'],
+    ['GET /plans/1', {}, 404, 'unknown_plan'],
+    ['GET /plans/1/moves', {}, 404, 'unknown_plan'],
+    ['POST /plans/1/apply', {}, 404, 'unknown_plan'],
+    ['POST /plans/1/pause', {}, 404, 'unknown_plan'],
+    ['POST /plans/1/resume', {}, 404, 'unknown_plan'],
+    ['POST /plans/1/cancel', {}, 404, 'unknown_plan'],
+    ['POST /plans/1/undo', {}, 404, 'unknown_plan'],
+    ['GET /plans/x', {}, 400, 'bad_request'],
+    ['GET /plans/0', {}, 400, 'bad_request'],
+    ['GET /plans?state=nosuch', {}, 400, 'bad_request'],
+    ['GET /plans?after=x', {}, 400, 'bad_request'],
+    ['POST /plans/1/apply', { body: { rate: 0 } }, 400, 'bad_request'],
+    ['POST /plans/1/apply', { body: { rate: 1.5 } }, 400, 'bad_request'],
+    ['POST /plans/1/apply', { body: { rate: null } }, 400, 'bad_request'],
+    ['POST /plans/1/apply', { headers: { 'If-Match': '"1"' } }, 400, 'bad_request'],
+    ['POST /plans/1/undo', { headers: { 'Idempotency-Key': 'x' } }, 400, 'bad_request'],
+    ['POST /kinds/hub/plans', { body: { goal: 'undo' } }, 400, 'bad_request'],
+    ['POST /kinds/hub/plans', { body: { goal: 'drain' } }, 400, 'bad_request'],
+    ['POST /kinds/hub/plans', { body: { goal: 'rebalance', threshold: 0 } }, 400, 'bad_request'],
+    [
+      'POST /kinds/hub/plans',
+      { body: { goal: 'rebalance' }, headers: { 'If-Match': '"1"' } },
+      400,
+      'bad_request',
+    ],
+    ['POST /kinds/hub/plans', { body: { goal: 'drain', buckets: ['x'] } }, 404, 'unknown_bucket'],
+    ['POST /kinds/x/plans', { body: { goal: 'rebalance' } }, 404, 'unknown_kind'],
     ['GET /kinds/hub%00/objects', {}, 400, 'bad_request'],
     ['GET /kinds/hub/objects?bucket=%00', {}, 400, 'bad_request'],
     ['GET /changes?actor=%00', {}, 400, 'bad_request'],
@@ -314,7 +345,9 @@ for (const engine of engines) {
 
       const move = { body: { to: 'hub-2' } };
       assert.equal((await call(url, `POST ${at}/iana/move`, move)).body.from_bucket, 'hub-0');
-      assert.equal(await (await service.ask('/shard', 'iana')).text(), 'hub-2\n');
+      await eventually('it has heard of the move', async () => {
+        return (await (await service.ask('/shard', 'iana')).text()) === 'hub-2\n';
+      });
       const rename = { body: { to: 'a/../é' } };
       assert.equal((await call(url, `POST ${at}/iana/rename`, rename)).body.bucket, 'hub-2');
       const odd = `${at}/${encodeURIComponent('a/../é')}`;
@@ -388,6 +421,73 @@ for (const engine of engines) {
       const both = await Promise.all([cordon('hub-0'), cordon('hub-1')]);
       assert.deepEqual(both.map(({ status }) => status).toSorted(), [200, 412]);
       assert.equal((await cordon('hub-2')).body.error?.code, 'changed');
+    });
+
+    it('makes plans, lists them for who may only read, and changes their state for who may write', async () => {
+      const { url, sharder } = await startApi(engine);
+      for (let i = 0; i < 9; i++) await sharder.assign('hub', `user-${i}`);
+      const body = { goal: 'drain', buckets: ['hub-0', 'hub-0'], reason: 'old' };
+      const dry = await call(url, 'POST /kinds/hub/plans', { body: { ...body, dry_run: true } });
+      assert.deepEqual([dry.body.plan, dry.body.moves], [null, 3]);
+      const made = await call(url, 'POST /kinds/hub/plans', { body });
+      assert.deepEqual([made.status, made.body.plan, made.body.moves], [200, 1, 3]);
+      await call(url, 'POST /kinds/hub/plans', { body: { goal: 'rebalance' } });
+
+      interface Page {
+        readonly items: readonly Record<string, unknown>[];
+        readonly next: string | null;
+      }
+      const read = { token: READ };
+      const first = await call<Page>(url, 'GET /plans?kind=hub&limit=1', read);
+      assert.deepEqual(first.body.items.map(({ plan, goal }) => [plan, goal]), [[2, 'rebalance']]); // prettier-ignore
+      const after = first.body.next ?? '';
+      const second = await call<Page>(url, `GET /plans?kind=hub&limit=1&after=${after}`, read);
+      assert.deepEqual(second.body.items.map(({ plan, state, actor, reason }) => [plan, state, actor, reason]), [[1, 'planned', 'api:ops', 'old']]); // prettier-ignore
+      assert.deepEqual((await call<Page>(url, 'GET /plans?state=done', read)).body.items, []);
+      const moves = await call<Page>(url, 'GET /plans/1/moves?limit=2', read);
+      assert.deepEqual(moves.body.items.map(({ seq, name }) => [seq, name]), [[0, 'user-6'], [1, 'user-3']]); // prettier-ignore
+      const rest = await call<Page>(url, `GET /plans/1/moves?after=${moves.body.next ?? ''}`, read);
+      assert.deepEqual([rest.body.items.length, rest.body.next], [1, null]);
+
+      const step = async (what: string, body = {}) => {
+        const { status, body: answer } = await call(url, `POST /plans/1/${what}`, { body });
+        return [status, answer.state ?? answer.error?.code];
+      };
+      assert.deepEqual(await step('pause'), [409, 'plan_state']);
+      assert.deepEqual(await step('apply', { dry_run: true }), [200, 'running']);
+      assert.deepEqual(await step('apply', { rate: 7 }), [200, 'running']);
+      assert.deepEqual(await step('apply'), [409, 'plan_state']);
+      assert.deepEqual(await step('undo'), [409, 'plan_state']);
+      assert.deepEqual(await step('pause'), [200, 'paused']);
+      assert.deepEqual(await step('resume', { rate: 8, bucket_rate: 2 }), [200, 'running']);
+      const shown = (await call(url, 'GET /plans/1', read)).body;
+      assert.deepEqual([shown.rate, shown.bucket_rate, shown.started_by], [8, 2, 'api:ops']);
+      assert.equal((await call(url, 'POST /plans/1/resume', { body: { rate: 8 } })).body.changed, false); // prettier-ignore
+      assert.deepEqual(await step('cancel'), [200, 'cancelled']);
+      assert.deepEqual(await step('cancel'), [409, 'plan_state']);
+      const undo = await call(url, 'POST /plans/1/undo');
+      assert.deepEqual([undo.status, undo.body.undoes, undo.body.moves], [200, 1, 0]);
+    });
+
+    it('applies a plan with an Idempotency-Key once, and not at all with If-Match', async () => {
+      const { url, sharder } = await startApi(engine);
+      for (let i = 0; i < 9; i++) await sharder.assign('hub', `user-${i}`);
+      await call(url, 'POST /kinds/hub/plans', { body: { goal: 'drain', buckets: ['hub-0'] } });
+      const version = (await call(url, 'GET /kinds/hub')).headers.get('etag') ?? '';
+      const matched = await call(url, 'POST /plans/1/apply', { headers: { 'If-Match': version } });
+      assert.equal(matched.body.error?.message, 'If-Match: this concerns no kind, which has a version'); // prettier-ignore
+      const headers = { 'Idempotency-Key': randomUUID() };
+      const apply = () => call(url, 'POST /plans/1/apply', { headers, body: { rate: 5 } });
+      const replies = await Promise.all(Array.from({ length: 4 }, apply));
+      await call(url, 'POST /plans/1/pause');
+      replies.push(await apply());
+      for (const { status, body } of replies)
+        assert.deepEqual([status, body.state], [200, 'running']);
+      assert.equal((await call(url, 'GET /plans/1')).body.state, 'paused');
+      const lines = await sharder.database.knex('change').where({ action: 'plan apply' });
+      assert.equal(lines.length, 1);
+      const other = await call(url, 'POST /plans/1/apply', { headers, body: { rate: 6 } });
+      assert.deepEqual([other.status, other.body.error?.code], [422, 'key_reused']);
     });
 
     it('lists every object once, page by page, while others come and go', async () => {

@@ -85,7 +85,7 @@ describe('what a kind was told', () => {
   it('is read without an error, whatever is there', () => {
     fc.assert(
       fc.property(fc.anything(), fc.anything(), (value, normalize) => {
-        for (const each of [value, { normalize, cookie: value, threshold: value }]) {
+        for (const each of [value, { normalize, cookie: value, threshold: value, ramp: value }]) {
           assert.deepEqual(Object.keys(readKindSettings(each)), Object.keys(DEFAULT_KIND_SETTINGS));
         }
       }),
@@ -101,7 +101,7 @@ for (const engine of engines) {
       await database.write((trx) => createKind(trx, 'home', { settings }, BY));
       const { policy, settings: now } = await database.read((knex) => getKind(knex, 'home'));
       assert.equal(policy, 'emptiest');
-      assert.deepEqual(now, { ...settings, cookie: true });
+      assert.deepEqual(now, { ...settings, cookie: true, ramp: null });
       const { action, kind, actor, reason, detail } = await lastChange(database);
       assert.deepEqual([action, kind, actor, reason], ['kind create', 'home', 'ops', 'case 7']);
       assert.deepEqual(detail, { policy: 'emptiest', ...settings });
@@ -134,7 +134,13 @@ for (const engine of engines) {
         ],
         ['home', { settings: { cookie: 1 } }, 'bad_request', /^cookie is 1: it must be true or f/],
         ['home', { settings: { threshold: 0 } }, 'bad_request', /^threshold is 0: .*1 to 1000/],
-        ['home', { settings: { case: 1 } }, 'bad_request', /"case".*normalize, cookie, threshold$/],
+        [
+          'home',
+          { settings: { ramp: 0.5 } },
+          'bad_request',
+          /^ramp is 0\.5: .*1 to 1000, or null$/,
+        ],
+        ['home', { settings: { case: 1 } }, 'bad_request', /"case".*cookie, threshold, ramp$/],
       ];
       for (const [kind, how, code, why] of wrong) {
         const creating = database.write((trx) => createKind(trx, kind, how, BY));
@@ -165,8 +171,16 @@ for (const engine of engines) {
         threshold: { from: '"many"', to: 10.5 },
       });
       const before = await contents(database);
-      assert.deepEqual(await set(database, { cookie: false, normalize: 'none' }), {});
+      assert.deepEqual(await set(database, { cookie: false, normalize: 'none', ramp: null }), {});
       assert.deepEqual(await contents(database), before);
+    });
+
+    it('has a ramp from when it is told until it is told null', async () => {
+      const database = await start(engine);
+      assert.deepEqual(await set(database, { ramp: 2.5 }), { ramp: { from: null, to: 2.5 } });
+      assert.equal((await getKind(database.knex, 'hub')).settings.ramp, 2.5);
+      assert.deepEqual(await set(database, { ramp: null }), { ramp: { from: 2.5, to: null } });
+      assert.equal((await getKind(database.knex, 'hub')).settings.ramp, null);
     });
 
     it('is removed when it has no buckets, with a line of history', async () => {
