@@ -44,7 +44,7 @@ CREATE TABLE change (
   reason      text,
   detail      text check (json_valid(detail)),
   plan        integer
-, assigned_at text) strict;
+, assigned_at text, version integer) strict;
 
 CREATE INDEX change_kind_name on change (kind, name);
 
@@ -95,3 +95,66 @@ CREATE TABLE request (
 ) strict, without rowid;
 
 CREATE INDEX request_at on request (at);
+
+CREATE TABLE plan (
+  id           integer primary key,
+  kind         text    not null,
+  goal         text    not null check (goal in ('rebalance', 'drain', 'spread', 'undo')),
+  state        text    not null check (state in ('planning', 'planned', 'running', 'paused', 'cancelled', 'done')),
+  detail       text    not null check (json_valid(detail)),
+  actor        text    not null,
+  reason       text,
+  created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  started_at   text,
+  ended_at     text,
+  moves        integer not null default 0,
+  made         integer not null default 0,
+  skipped      integer not null default 0,
+  rate         integer,
+  bucket_rate  integer,
+  runner       text,
+  runner_until text
+) strict;
+
+CREATE TABLE plan_move (
+  plan        integer not null references plan (id) on delete cascade,
+  seq         integer not null,
+  name        text    not null,
+  from_bucket text    not null,
+  to_bucket   text    not null,
+  state       text    not null default 'waiting' check (state in ('waiting', 'made', 'skipped')),
+  why         text,
+  primary key (plan, seq)
+) strict, without rowid;
+
+CREATE INDEX plan_move_waiting on plan_move (plan, seq) where state = 'waiting';
+
+CREATE INDEX shard_pinned on shard (kind, bucket) where pinned = 1;
+
+CREATE INDEX change_kind_version on change (kind, version);
+
+CREATE INDEX change_pruned on change (kind, version) where action = 'history prune';
+
+CREATE TABLE arrival (
+  kind     text    not null,
+  version  integer not null,
+  previous integer not null,
+  total    integer not null,
+  at       text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  objects  text    not null check (json_valid(objects)),
+  primary key (kind, version)
+) strict, without rowid;
+
+CREATE TRIGGER kind_begun after insert on kind begin
+  update kind
+    set version = max(version, (select coalesce(max(version), 0) + 1 from arrival where kind = new.name))
+    where name = new.name;
+end;
+
+CREATE TRIGGER kind_ended after delete on kind begin
+  insert into arrival (kind, version, previous, total, objects)
+    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0, '[]'
+    from arrival where kind = old.name;
+  delete from arrival where kind = old.name
+    and version < (select max(version) from arrival where kind = old.name);
+end;

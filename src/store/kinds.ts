@@ -203,8 +203,8 @@ export async function removeKind(trx: Knex.Transaction, kind: string, by: By): P
       `kind ${kind} has ${buckets}: remove what it has first (\`sharder bucket remove ${first.name} --kind ${kind}\`)`,
     );
   }
+  await recordChange(trx, { ...by, action: 'kind remove', kind }); // while it has a version
   await trx('kind').where({ name: kind }).delete();
-  await recordChange(trx, { ...by, action: 'kind remove', kind });
 }
 
 /** Throws `unknown_kind` unless there is such a kind. */
