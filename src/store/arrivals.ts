@@ -26,7 +26,7 @@ function trim(kind: string, total: string): string {
 export class SqliteArrivals {
   readonly #last: Statement<[kind: string], { readonly version: number; readonly total: number }>;
   readonly #insert: Statement<(string | number)[]>;
-  readonly #trim: Statement<[kind: string, total: number]>;
+  readonly #trim: Statement<[{ readonly kind: string; readonly total: number }]>;
 
   constructor(connection: Connection) {
     this.#last = connection.prepare(
@@ -35,7 +35,7 @@ export class SqliteArrivals {
     this.#insert = connection.prepare(`
       insert into arrival (kind, version, previous, total, at, objects)
       values (?, ?, ?, ?, ?, ?) on conflict do nothing`);
-    this.#trim = connection.prepare(trim('?1', '?2'));
+    this.#trim = connection.prepare(trim('@kind', '@total'));
   }
 
   /** Adds a row, under the kind's lock, which has given the version. `at`: ISO 8601, UTC. */
@@ -49,7 +49,7 @@ export class SqliteArrivals {
     const total = (last?.total ?? 0) + objects.length;
     this.#insert.run(kind, version, last?.version ?? 0, total, at, JSON.stringify(objects));
     const below = trimmedBelow(total, objects.length);
-    if (below !== undefined) this.#trim.run(kind, below);
+    if (below !== undefined) this.#trim.run({ kind, total: below });
   }
 }
 
