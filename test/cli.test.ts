@@ -25,7 +25,7 @@ describe('sharder', { concurrency: 2 }, () => {
       assert.match(stdout, new RegExp(`^ +${word}\\b`, 'm'));
     assert.deepEqual(
       lines.filter((line) => /^[A-Z].*:$/.test(line)),
-      ['Service:', 'Kinds, buckets, objects:', 'Data:', 'Shell:', 'Options of every command:'],
+      ['Service:', 'Kinds, buckets, objects:', 'Data, shell:', 'Options of every command:'],
     );
     assert.doesNotMatch(stdout, /__/);
   });

@@ -50,7 +50,7 @@ function describe(change: Change): string {
 }
 
 /** "object rename: to iana" */
-export function inFull({ action, detail }: Change): string {
+export function inFull({ action, detail }: Pick<Change, 'action' | 'detail'>): string {
   const how = ['to', 'from', 'into', 'before'].find((word) => typeof detail?.[word] === 'string');
   return how === undefined ? action : `${action}: ${how} ${String(detail?.[how])}`;
 }

@@ -69,6 +69,11 @@ export class Stop {
     if (!this.#isDone) this.#say = this.#words.before;
   }
 
+  /** From now on this is said. */
+  say(words: string): void {
+    this.#say = words;
+  }
+
   /** What else is to be done before the process ends, at once. */
   cleanUp(work: () => void): void {
     this.#cleanUp = work;

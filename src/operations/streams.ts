@@ -68,7 +68,8 @@ export const STREAMS = {
     name: 'watch',
     method: 'GET',
     path: '/kinds/{kind}/watch',
-    summary: 'What happens to a kind, as it happens: first assignments, and all that the history has',
+    summary:
+      'What happens to a kind, as it happens: first assignments, and all that the history has',
     description: `Server-sent events, each with an \`id\`, its \`action\` as \`event\`, and as \`data\` JSON with \`id\`, \`kind\`, \`version\`, \`at\`, \`action\`, \`name\`, \`from_bucket\`, \`to_bucket\`, \`actor\`, \`reason\`, \`detail\` and \`plan\`. Whoever comes again with the last \`id\` is told each event once, by any replica. Who comes too late is answered \`forgotten\`, or sent an event of that name, and the stream ends.`,
     input: {
       kind: fields.kind,

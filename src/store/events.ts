@@ -182,14 +182,15 @@ async function readArrivals(
     const list = typeof objects === 'string' ? (JSON.parse(objects) as typeof objects) : objects;
     const skipped = Number(version) === after.version ? after.index : 0;
     return (list as Exclude<typeof list, string>).slice(skipped).map(([name, to_bucket], i) => ({
-      ...NOTHING,
       id: `${version}.${skipped + i + 1}`,
       kind,
       version: Number(version),
       at: toIso(at),
       action: 'object assign',
       name,
+      from_bucket: null,
       to_bucket,
+      ...UNSAID,
     }));
   });
   const last = rows.at(-1);
@@ -197,7 +198,8 @@ async function readArrivals(
   return { events, upTo: isAll ? Infinity : Number(last.version) };
 }
 
-const NOTHING = { from_bucket: null, actor: null, reason: null, detail: null, plan: null } as const;
+// Who has caused it is a user.
+const UNSAID = { actor: null, reason: null, detail: null, plan: null } as const;
 
 async function readChanges(
   knex: Knex,
@@ -214,8 +216,22 @@ async function readChanges(
     .orderBy(['version', 'id'])
     .limit(limit);
   return rows.map((row) => {
-    const { id, ...change } = toChange(row);
-    return { ...change, id: `${row.version}.${id}`, version: Number(row.version) };
+    const { id, at, action, name, from_bucket, to_bucket, actor, reason, detail, plan } =
+      toChange(row);
+    return {
+      id: `${row.version}.${id}`,
+      kind,
+      version: Number(row.version),
+      at,
+      action,
+      name,
+      from_bucket,
+      to_bucket,
+      actor,
+      reason,
+      detail,
+      plan,
+    };
   });
 }
 

@@ -176,9 +176,7 @@ export class PostgresEngine implements Engine {
 
   // Nobody waits for it; what is left is deleted the next time.
   #trim(kind: string, below: number): void {
-    const trimming = this.#use((client) =>
-      client.query({ ...query(TRIM), values: [kind, below] }),
-    );
+    const trimming = this.#use((client) => client.query({ ...query(TRIM), values: [kind, below] }));
     trimming.catch(() => undefined);
   }
 

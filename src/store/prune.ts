@@ -100,7 +100,7 @@ export async function pruneHistory(
 }
 
 async function highestVersion(lines: Knex.QueryBuilder): Promise<number> {
-  const [row] = (await lines.max({ version: 'version' })) as { version: number | string | null }[];
+  const [row]: { version: number | string | null }[] = await lines.max({ version: 'version' });
   return Number(row?.version ?? 0); // older lines have none
 }
 

@@ -3,7 +3,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
-import { eventsPage, formatPlace, readVersion, type EventPage, type EventPlace } from '../store/events.js';
+import {
+  eventsPage,
+  formatPlace,
+  readVersion,
+  type EventPage,
+  type EventPlace,
+} from '../store/events.js';
 import { unavailable } from '../store/postgres-errors.js';
 
 const EVERY_MS = 200;

@@ -9,7 +9,14 @@ import { formatPlace, type EventPage, type KindEvent } from '../../store/events.
 import { follow } from '../../watch/follow.js';
 import type { Ticker } from '../../watch/ticker.js';
 import { toErrorReply } from '../errors.js';
-import { callerOf, readQuery, refuseBody, refuseConditions, toExpress, type Caller } from './request.js';
+import {
+  callerOf,
+  readQuery,
+  refuseBody,
+  refuseConditions,
+  toExpress,
+  type Caller,
+} from './request.js';
 
 export interface WatchOptions {
   /** How many may watch at once. */
@@ -97,9 +104,10 @@ export class Watchers {
     } finally {
       this.#open.delete(end);
       clearInterval(heartbeat);
-      // What somebody has not taken holds up nobody.
-      if (res.headersSent && !res.writableNeedDrain) res.end();
-      else if (res.headersSent) res.destroy();
+      // Nobody is waited for who does not read, nor made believe that everything was told.
+      const isCut = res.writableNeedDrain || (once && signal.aborted);
+      if (res.headersSent && isCut) res.destroy();
+      else if (res.headersSent) res.end();
     }
   }
 
