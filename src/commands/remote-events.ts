@@ -30,14 +30,14 @@ export async function* followRemote(
       const input = { kind, since: place, ...(once && { once }) };
       const body = await remote.stream(STREAMS.watch, input, undefined, SILENCE_MS);
       for await (const sent of readEvents(body)) {
-        const events: KindEvent[] = [];
-        for (const { id, event, data } of sent) {
-          if (event !== undefined && id === undefined) throw said(data);
-          place = id ?? place;
-          if (data !== '') events.push(JSON.parse(data) as KindEvent);
-        }
+        const trouble = sent.find(({ id, event }) => event !== undefined && id === undefined);
+        const events = sent
+          .filter((each) => each.event !== undefined && each !== trouble)
+          .map(({ data }) => JSON.parse(data) as KindEvent);
+        place = sent.findLast(({ id }) => id !== undefined)?.id ?? place;
         if (place !== undefined && (events.length > 0 || !hasBegun)) yield { events, place };
         hasBegun = true;
+        if (trouble) throw said(trouble.data);
         if (events.at(-1)?.action === 'kind remove') return;
       }
       if (once) return;
