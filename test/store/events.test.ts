@@ -161,10 +161,7 @@ for (const engine of engines) {
     it('comes in pages of any size, from the middle of a transaction on too', async () => {
       const [sharder] = await replicas(engine);
       const { database } = sharder;
-      await assignAll(
-        { assign: (name) => sharder.assign('hub', name) },
-        [...names('USER', 3_000)],
-      );
+      await assignAll({ assign: (name) => sharder.assign('hub', name) }, [...names('USER', 3_000)]);
       // Two lines for each object, in one version.
       await database.write((trx) => setKind(trx, 'hub', { normalize: 'lower' }, BY));
       await assignAll({ assign: (name) => sharder.assign('hub', name) }, [...names('new', 1_000)]);
