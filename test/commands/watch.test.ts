@@ -29,7 +29,9 @@ function eventsOf(stdout: string): Event[] {
 }
 
 const move = (database: Database, name: string, to: string, reason?: string) =>
-  database.write((trx) => moveObject(trx, 'hub', name, to, { actor: 'somebody', reason }));
+  database.write((trx) =>
+    moveObject(trx, 'hub', name, to, { actor: 'somebody', reason }, { force: true }),
+  );
 
 for (const engine of engines) {
   describe(`sharder watch on ${engine.name}`, engine.options, () => {
