@@ -157,7 +157,7 @@ describe('a stream of events', () => {
   it('past the limit is refused, until another ends; and they are counted', async () => {
     const { url } = await startApi({ watch: { limit: 2 } });
     const metric = async () =>
-      (await (await fetch(`${url}/metrics`)).text()).match(/^sharder_watchers (\d+)$/m)?.[1];
+      /^sharder_watchers (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
     const streams = [await Stream.open(url), await Stream.open(url)];
     assert.equal(await metric(), '2');
     const refused = await fetch(`${url}/v1/kinds/hub/watch`, { headers: { Authorization } });
@@ -235,13 +235,13 @@ describe('who takes nothing', () => {
     const { sharder, url } = service;
     const all = [...names('a-name-that-is-somewhat-longer-than-most-are', 60_000)];
     for (let i = 0; i < all.length; i += 1_000) {
-      await Promise.all(all.slice(i, i + 1_000).map((name) => sharder.assign('hub', name)));
+      await Promise.all(all.slice(i, i + 1_000).map(async (name) => sharder.assign('hub', name)));
     }
     const slow = await Stream.open(url, '?since=0');
     slow.response.pause();
-    let isSlow = true;
+    const pace = { isSlow: true };
     const taking = (async () => {
-      while (isSlow) {
+      while (pace.isSlow) {
         slow.response.resume();
         await once(slow.response, 'data');
         slow.response.pause();
@@ -266,7 +266,7 @@ describe('who takes nothing', () => {
     assert.equal(log.split('cut off').length - 1, idle.length, log);
     assert.match(log, /"actor":"api:dashboard","msg":"cut off: /);
 
-    isSlow = false;
+    pace.isSlow = false;
     await taking;
     await eventually('the slow one has all', () => slow.text.includes(all.at(-1) ?? ''));
     assert.equal(slow.events.filter(({ action }) => action === 'object assign').length, all.length);
