@@ -7,7 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { addBucket } from './cli/bucket.js';
 import { addCompletion } from './cli/completion.js';
 import { addCare, addTransfer } from './cli/data.js';
-import { addHistory } from './cli/history.js';
+import { addHistory, addWatch } from './cli/history.js';
 import { HELP } from './cli/help.js';
 import { addKind } from './cli/kind.js';
 import { addObject } from './cli/object.js';
@@ -43,6 +43,7 @@ function createProgram(): Command {
   addObject(program);
   addPlan(program);
   addHistory(program);
+  addWatch(program);
   program.commandsGroup('Data, shell:');
   addTransfer(program);
   addCare(program);

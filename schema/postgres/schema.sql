@@ -9,12 +9,36 @@ begin
   return null;
 end $$;
 
+CREATE FUNCTION public.kind_begun() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public'
+    AS $$
+begin
+  new.version := greatest(new.version,
+    (select coalesce(max(version), 0) + 1 from arrival where kind = new.name));
+  return new;
+end $$;
+
 CREATE FUNCTION public.kind_changed() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'public'
     AS $$
 begin
   perform pg_notify('sharder', json_build_object('kind', coalesce(new.name, old.name))::text);
+  return null;
+end $$;
+
+CREATE FUNCTION public.kind_ended() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public'
+    AS $$
+declare
+  last bigint := coalesce((select max(version) from arrival where kind = old.name), 0);
+  ended bigint := greatest(old.version, last) + 1;
+begin
+  delete from arrival where kind = old.name;
+  insert into arrival (kind, version, previous, total, objects)
+    values (old.name, ended, last, 0, '[]');
   return null;
 end $$;
 
@@ -224,7 +248,9 @@ ALTER TABLE ONLY public.shard
 
 CREATE INDEX change_kind_name ON public.change USING btree (kind, name);
 
-CREATE INDEX change_kind_version ON public.change USING btree (kind, version);
+CREATE INDEX change_kind_version ON public.change USING btree (kind, version, id);
+
+CREATE INDEX change_pruned ON public.change USING btree (kind, version) WHERE (action = 'history prune'::text);
 
 CREATE INDEX plan_move_waiting ON public.plan_move USING btree (plan, seq) WHERE (state = 'waiting'::text);
 
@@ -235,6 +261,10 @@ CREATE INDEX shard_kind_bucket ON public.shard USING btree (kind, bucket, id);
 CREATE INDEX shard_pinned ON public.shard USING btree (kind, bucket) WHERE pinned;
 
 CREATE TRIGGER bucket_url_changed AFTER UPDATE ON public.bucket FOR EACH ROW WHEN ((old.url IS DISTINCT FROM new.url)) EXECUTE FUNCTION public.bucket_url_changed();
+
+CREATE TRIGGER kind_begun BEFORE INSERT ON public.kind FOR EACH ROW EXECUTE FUNCTION public.kind_begun();
+
+CREATE TRIGGER kind_ended AFTER DELETE ON public.kind FOR EACH ROW EXECUTE FUNCTION public.kind_ended();
 
 CREATE TRIGGER kind_inserted_or_deleted AFTER INSERT OR DELETE ON public.kind FOR EACH ROW EXECUTE FUNCTION public.kind_changed();
 

@@ -38,13 +38,15 @@ create index plan_move_waiting on plan_move (plan, seq) where state = 'waiting';
 -- How many of a bucket are pinned is asked for every plan.
 create index shard_pinned on shard (kind, bucket) where pinned = 1;
 
--- What watchers are told, by the version that the kind had with it: the lines of the history, and the
--- first assignments, which write none: one row for each transaction, `objects` [[name, bucket], …].
--- `total` counts the names of the kind's rows so far, also of those that are no longer kept, and
--- `previous` is the version of the row before.
+-- What watchers are told, by the version that the kind had with it: lines of the history, and first
+-- assignments, which write none. A line `history prune` has the highest version that it has deleted.
 alter table change add column version integer;
 create index change_kind_version on change (kind, version);
+create index change_pruned on change (kind, version) where action = 'history prune';
 
+-- The first assignments of each transaction: `objects` is [[name, bucket], …]. `total` counts the names
+-- of this row and all before it, also of those that are no longer kept; `previous` is the version of
+-- the row before.
 create table arrival (
   kind     text    not null,
   version  integer not null,
@@ -54,3 +56,23 @@ create table arrival (
   objects  text    not null check (json_valid(objects)),
   primary key (kind, version)
 ) strict, without rowid;
+
+-- Nobody has watched what was before.
+insert into arrival (kind, version, previous, total, objects)
+  select name, version, version, 0, '[]' from kind;
+
+-- What is left of a kind that is removed is how far it had come: one of the same name goes on from there,
+-- so that no version comes twice.
+create trigger kind_begun after insert on kind begin
+  update kind
+    set version = max(version, (select coalesce(max(version), 0) + 1 from arrival where kind = new.name))
+    where name = new.name;
+end;
+
+create trigger kind_ended after delete on kind begin
+  insert into arrival (kind, version, previous, total, objects)
+    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0, '[]'
+    from arrival where kind = old.name;
+  delete from arrival where kind = old.name
+    and version < (select max(version) from arrival where kind = old.name);
+end;

@@ -134,6 +134,8 @@ CREATE INDEX shard_pinned on shard (kind, bucket) where pinned = 1;
 
 CREATE INDEX change_kind_version on change (kind, version);
 
+CREATE INDEX change_pruned on change (kind, version) where action = 'history prune';
+
 CREATE TABLE arrival (
   kind     text    not null,
   version  integer not null,
@@ -143,3 +145,17 @@ CREATE TABLE arrival (
   objects  text    not null check (json_valid(objects)),
   primary key (kind, version)
 ) strict, without rowid;
+
+CREATE TRIGGER kind_begun after insert on kind begin
+  update kind
+    set version = max(version, (select coalesce(max(version), 0) + 1 from arrival where kind = new.name))
+    where name = new.name;
+end;
+
+CREATE TRIGGER kind_ended after delete on kind begin
+  insert into arrival (kind, version, previous, total, objects)
+    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0, '[]'
+    from arrival where kind = old.name;
+  delete from arrival where kind = old.name
+    and version < (select max(version) from arrival where kind = old.name);
+end;

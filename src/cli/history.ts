@@ -1,7 +1,7 @@
-// sharder history …
+// sharder history …, watch.
 
 import type { Command } from 'commander';
-import { changing, listing, optionsOf, time, whole } from './options.js';
+import { changing, listing, ofKind, optionsOf, time, whole } from './options.js';
 
 export function addHistory(program: Command): void {
   const history = program.command('history').description('read the history, and end it');
@@ -27,5 +27,19 @@ export function addHistory(program: Command): void {
     .action(async (_options, command: Command) => {
       const { pruneHistory } = await import('../commands/lines.js');
       await pruneHistory(optionsOf(command));
+    });
+}
+
+export function addWatch(program: Command): void {
+  ofKind(listing(program.command('watch')))
+    .summary('what happens to a kind, as it happens')
+    .description(
+      'what happens to a kind, as it happens: who is assigned, moved, and all that changes',
+    )
+    .option('--since <version|id>', 'tell first what has happened since then; default: now')
+    .option('--once', 'end when everything is told')
+    .action(async (_options, command: Command) => {
+      const { watch } = await import('../commands/watch.js');
+      await watch(optionsOf(command));
     });
 }

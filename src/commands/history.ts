@@ -50,7 +50,11 @@ function describe(change: Change): string {
 }
 
 /** "object rename: to iana", "object move: plan 7" */
-export function inFull({ action, detail, plan }: Change): string {
+export function inFull({
+  action,
+  detail,
+  plan,
+}: Pick<Change, 'action' | 'detail' | 'plan'>): string {
   const how = ['to', 'from', 'into', 'before'].find((word) => typeof detail?.[word] === 'string');
   if (plan !== null) return `${action}: plan ${plan}`;
   return how === undefined ? action : `${action}: ${how} ${String(detail?.[how])}`;

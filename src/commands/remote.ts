@@ -78,8 +78,13 @@ export class Remote {
   }
 
   /** Asks once; resolves with the body as it comes. */
-  stream(route: Route, input: Fields, upload?: Upload): Promise<Readable> {
-    return this.#send(route, input, {}, LONG_SILENCE_MS, upload ?? null);
+  stream(
+    route: Route,
+    input: Fields,
+    upload?: Upload,
+    silenceMs = LONG_SILENCE_MS,
+  ): Promise<Readable> {
+    return this.#send(route, input, {}, silenceMs, upload ?? null);
   }
 
   async #send(

@@ -80,6 +80,11 @@ export class Stop {
     for (const signal of SIGNALS) process.on(signal, once);
   }
 
+  /** From now on this is said. */
+  say(words: string): void {
+    this.#say = words;
+  }
+
   /** What else is to be done before the process ends, at once. */
   cleanUp(work: () => void): void {
     this.#cleanUp = work;

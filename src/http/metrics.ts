@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { listBuckets } from '../store/buckets.js';
 import type { Sharder } from '../sharder.js';
 import type { Replies } from './reply.js';
+import type { Watchers } from './v1/watch.js';
 
 const ROUTES = [
   ...(['shard', 'auth', 'go', 'healthz', 'readyz', 'metrics'] as const),
@@ -32,6 +33,7 @@ export function createMetrics(
   sharder: Sharder,
   replies: Replies,
   requests: RequestCounts,
+  watchers: Watchers,
 ): Registry {
   const register = new Registry();
   const registers = [register];
@@ -113,6 +115,7 @@ export function createMetrics(
     () => sharder.status.waiting,
   );
   gauge('sharder_database_up', '1 while the database can be used.', () => +sharder.status.isUp);
+  gauge('sharder_watchers', 'Open streams of events.', () => watchers.count);
   gauge('sharder_cache_entries', 'Answers kept in memory.', () => sharder.status.cached);
   counter('sharder_cache_hits_total', 'Answers from memory.', () => sharder.status.cacheHits);
   counter(

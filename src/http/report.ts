@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { isServerWord, sendError, toAuthErrorReply, toErrorReply } from './errors.js';
 import { withoutName, type LogNames } from '../log-names.js';
 import type { RequestCounts, Route } from './metrics.js';
-import type { ApiChange } from './v1/request.js';
+import type { ApiChange, Caller } from './v1/request.js';
 
 // In a flood of failures one line a second for each kind of failure, with how many it stands for.
 const REPEAT_AFTER_MS = 1_000;
@@ -93,6 +93,11 @@ export class Reporter {
     const object = kind && name && this.#names.of(kind, name);
     const line = { request_id: requestId, actor, action, kind, object, bucket, assigned, fixed };
     this.#log.info(line, 'changed');
+  }
+
+  /** Somebody who watches and has taken nothing for too long. */
+  cutOff({ requestId, actor }: Caller): void {
+    this.#log.warn({ request_id: requestId, actor }, 'cut off: whoever watches takes nothing');
   }
 
   /** A failure: sent to the client, and to the log in a line whose level follows the status. */

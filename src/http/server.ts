@@ -27,7 +27,9 @@ import { createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
 import { contentHeaders, isHttps, JSON_TYPE, Replies, type Headers } from './reply.js';
 import { loggable, Reporter } from './report.js';
+import { Ticker } from '../watch/ticker.js';
 import type { Commands } from './v1/commands.js';
+import { Watchers, type WatchOptions } from './v1/watch.js';
 
 export interface ServerOptions {
   /** The header that names the user; default REMOTE_USER. */
@@ -47,6 +49,7 @@ export interface ServerOptions {
   readonly commands?: Commands;
   /** Who reads nothing of an export for so long is given up. Default: a minute. */
   readonly patienceMs?: number;
+  readonly watch?: Partial<WatchOptions>;
 }
 
 // Longer than the 60 seconds that nginx keeps an idle connection, so that it is not closed at the
@@ -68,7 +71,10 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
     trustedProxies: options.trustedProxies ?? ['loopback'],
   });
   const ask = createAsk(sharder, identify, cookies);
-  const registry = createMetrics(sharder, replies, requests);
+  const watchers = new Watchers(new Ticker(sharder.database), options.watch, (who) => {
+    reporter.cutOff(who);
+  });
+  const registry = createMetrics(sharder, replies, requests, watchers);
   const app = createApp({
     sharder,
     ask,
@@ -80,6 +86,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       declared: options.declared ?? {},
       commands: options.commands,
       patienceMs: options.patienceMs,
+      watchers,
       onChange: (change) => {
         reporter.changed(change);
       },
@@ -158,6 +165,12 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
     }
     ask(request);
   });
+  // Whoever closes it waits for what is in flight, and a stream of events has no end of its own.
+  const close = server.close.bind(server);
+  server.close = (onClosed) => {
+    watchers.stop();
+    return close(onClosed);
+  };
   // Node would drop the headers after the 2,000th, a second REMOTE_USER among them, without a word.
   // Their size is limited, to 16 KiB.
   server.maxHeadersCount = 0;

@@ -11,6 +11,8 @@ export interface Streamed<S extends z.ZodRawShape> extends Route {
   readonly description: string;
   /** In the path and in the query. */
   readonly input: S;
+  /** An input that works where there is kind `hub`; by default that it is of this kind. */
+  readonly example?: Readonly<Record<string, unknown>>;
   /** What is sent, by type, with an example. */
   readonly body?: Readonly<Record<string, string>>;
   /** What comes back, by type. */
@@ -62,6 +64,24 @@ const findings = z.object({
 });
 
 export const STREAMS = {
+  watch: streamed({
+    name: 'watch',
+    method: 'GET',
+    path: '/kinds/{kind}/watch',
+    summary:
+      'What happens to a kind, as it happens: first assignments, and all that the history has',
+    description: `Server-sent events, each with an \`id\`, its \`action\` as \`event\`, and as \`data\` JSON with \`id\`, \`kind\`, \`version\`, \`at\`, \`action\`, \`name\`, \`from_bucket\`, \`to_bucket\`, \`actor\`, \`reason\`, \`detail\` and \`plan\`. Whoever comes again with the last \`id\` is told each event once, by any replica. Who comes too late is answered \`forgotten\`, or sent an event of that name, and the stream ends.`,
+    input: {
+      kind: fields.kind,
+      since: fields.text().optional().meta({
+        description:
+          'Tell what has happened since that event (its `id`), or since that version of the kind; without it, or Last-Event-ID, from now on.',
+      }),
+      once: z.boolean().default(false).meta({ description: 'End when everything is told.' }),
+    },
+    example: { kind: 'hub', once: true },
+    answer: { 'text/event-stream': undefined },
+  }),
   assign: streamed({
     name: 'object assign-many',
     method: 'POST',

@@ -25,11 +25,15 @@ export interface Change extends By {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-/** Appends a line, and resolves with its id. */
+/**
+ * Appends a line, with the version that the kind has under its lock, and resolves with its id. Whoever
+ * watches is told lines in the order of their versions; so a line without the lock must have none.
+ */
 export async function recordChange(trx: Knex.Transaction, change: Change): Promise<number> {
   const detail = change.detail && JSON.stringify(change.detail);
+  const version = trx.raw('(select version from kind where name = ?)', [change.kind]);
   const [row] = await trx('change')
-    .insert({ ...change, detail })
+    .insert({ ...change, detail, version })
     .returning<{ id: number | string }[]>('id');
   return Number(row?.id);
 }

@@ -204,8 +204,8 @@ export async function removeKind(trx: Knex.Transaction, kind: string, by: By): P
     );
   }
   await trx('plan').where({ kind }).delete();
+  await recordChange(trx, { ...by, action: 'kind remove', kind }); // while it has a version
   await trx('kind').where({ name: kind }).delete();
-  await recordChange(trx, { ...by, action: 'kind remove', kind });
 }
 
 /** Throws `unknown_kind` unless there is such a kind. */

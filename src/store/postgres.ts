@@ -5,6 +5,7 @@ import type { Knex } from 'knex';
 import type pg from 'pg';
 import { SharderError } from '../errors.js';
 import { tryNormalize, type Normalize } from '../normalize.js';
+import { INSERT_PLACED, TRIM, trimmedBelow } from './arrivals.js';
 import type {
   AssignedRow,
   BucketRow,
@@ -72,7 +73,7 @@ const BEGIN = query('begin isolation level read committed');
 const LOCK = {
   name: 'sharder_lock',
   ...query(
-    'update kind set version = version + 1 where name = $1 returning settings::text as settings',
+    'update kind set version = version + 1 where name = $1 returning settings::text as settings, version',
   ),
 };
 const COMMIT = query('commit');
@@ -86,9 +87,7 @@ function query(text: string) {
 
 const INSERT = {
   name: 'sharder_insert',
-  text: `
-    insert into shard (kind, bucket, name)
-    select $1, bucket, name from unnest($2::text[], $3::text[]) as placed (bucket, name)`,
+  text: INSERT_PLACED,
   query_timeout: QUERY_TIMEOUT_MS,
 } as const;
 
@@ -167,9 +166,18 @@ export class PostgresEngine implements Engine {
 
   async assign(kind: string, names: readonly string[], pick: PickBuckets) {
     const started = performance.now();
-    const rows = await this.#use((client) => assign(client, this.#settings, kind, names, pick));
+    const { rows, below } = await this.#use((client) =>
+      assign(client, this.#settings, kind, names, pick),
+    );
+    if (below !== undefined) this.#trim(kind, below);
     this.#events.assigned(kind, names.length, (performance.now() - started) / 1000);
     return rows;
+  }
+
+  // Nobody waits for it; what is left is deleted the next time.
+  #trim(kind: string, below: number): void {
+    const trimming = this.#use((client) => client.query({ ...query(TRIM), values: [kind, below] }));
+    trimming.catch(() => undefined);
   }
 
   async check(): Promise<void> {
@@ -281,12 +289,12 @@ async function assign(
   kind: string,
   names: readonly string[],
   pick: PickBuckets,
-): Promise<(AssignedRow | SharderError | null)[]> {
+): Promise<Assigned> {
   const { normalize } = held.of(kind);
   let named = toNamed(names, normalize);
   const [, lock, first] = await Promise.all([
     client.query(BEGIN),
-    client.query<{ settings: string }>({ ...LOCK, values: [kind] }),
+    client.query<{ settings: string; version: string }>({ ...LOCK, values: [kind] }),
     client.query<ReadRow>({ ...READ, values: [kind, named.distinct] }),
   ]);
   const [row] = lock.rows;
@@ -315,18 +323,27 @@ async function assign(
   const picks = pick(open, fresh.length, current);
   if (picks.length === 0) {
     await client.query(ROLLBACK);
-    return answers(named, rows);
+    return { rows: answers(named, rows) };
   }
   const placed = fresh.slice(0, picks.length);
   placed.forEach((name, i) => {
     const bucket = picks[i] ?? '';
     rows.set(name, { name, bucket, url: urls.get(bucket) ?? null, isNew: true });
   });
-  await Promise.all([
-    client.query({ ...INSERT, values: [kind, picks, placed] }),
+  const objects = JSON.stringify(placed.map((name, i) => [name, picks[i]]));
+  const values = [kind, picks, placed, row.version, objects, placed.length];
+  const [inserted] = await Promise.all([
+    client.query<{ total: string }>({ ...INSERT, values }),
     client.query(COMMIT),
   ]);
-  return answers(named, rows);
+  const total = Number(inserted.rows[0]?.total ?? 0);
+  return { rows: answers(named, rows), below: trimmedBelow(total, placed.length) };
+}
+
+interface Assigned {
+  readonly rows: (AssignedRow | SharderError | null)[];
+  /** What `TRIM` is to be told, if it is time. */
+  readonly below?: number | undefined;
 }
 
 interface Named {

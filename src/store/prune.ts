@@ -55,7 +55,7 @@ export async function pruneHistory(
   if (kind !== undefined) await database.read((knex) => checkKind(knex, kind));
   // As the column has it: text on SQLite.
   const time = database.engineName === 'sqlite' ? before.toISOString() : before;
-  const pruned = new Map<string, Pruned & { readonly id?: number }>();
+  const pruned = new Map<string, Pruned & { readonly id?: number; readonly version?: number }>();
   const ids = onProgress && (await database.read(readIds));
   for (let last = 0; ;) {
     const chunk = await database.readPage((knex) => readChunk(knex, last, chunkSize, time));
@@ -63,7 +63,7 @@ export async function pruneHistory(
     if (upTo === undefined) break;
     const old = chunk.filter((line) => line.isOld && (kind ?? line.kind) === line.kind);
     for (const each of new Set(old.map((line) => line.kind))) {
-      const { id, lines = 0 } = pruned.get(each) ?? {};
+      const { id, lines = 0, version = 0 } = pruned.get(each) ?? {};
       if (isDry) {
         const more = old.filter((line) => line.kind === each).length;
         pruned.set(each, { kind: each, lines: lines + more });
@@ -74,17 +74,20 @@ export async function pruneHistory(
         const detail = { before: before.toISOString(), lines };
         // Before the others are deleted: SQLite gives the id of a deleted last line again.
         const line = id ?? (await recordChange(trx, { ...by, action: ACTION, kind: each, detail }));
-        const more = await trx('change')
-          .whereBetween('id', [after + 1, upTo])
-          .where({ kind: each })
-          .where('at', '<', time)
-          .whereNot({ action: ACTION })
-          .delete();
+        const pruning = () =>
+          trx('change')
+            .whereBetween('id', [after + 1, upTo])
+            .where({ kind: each })
+            .where('at', '<', time)
+            .whereNot({ action: ACTION });
+        // Read in the transaction that deletes, so that whoever watches misses nothing untold.
+        const highest = Math.max(version, await highestVersion(pruning()));
+        const more = await pruning().delete();
         const counted = { ...detail, lines: lines + more };
         await trx('change')
           .where({ id: line })
-          .update({ detail: JSON.stringify(counted) });
-        return { kind: each, lines: lines + more, id: line };
+          .update({ detail: JSON.stringify(counted), version: highest });
+        return { kind: each, lines: lines + more, id: line, version: highest };
       });
       pruned.set(each, now);
     }
@@ -94,6 +97,11 @@ export async function pruneHistory(
   return [...pruned.values()]
     .map(({ kind: each, lines }) => ({ kind: each, lines }))
     .sort((a, b) => (a.kind < b.kind ? -1 : 1));
+}
+
+async function highestVersion(lines: Knex.QueryBuilder): Promise<number> {
+  const [row]: { version: number | string | null }[] = await lines.max({ version: 'version' });
+  return Number(row?.version ?? 0); // older lines have none
 }
 
 async function readIds(knex: Knex): Promise<{ first: number; last: number }> {
@@ -123,6 +131,12 @@ async function readChunk(
       knex.raw('case when at < ? and action <> ? then 1 else 0 end as old', [time, ACTION]),
     );
   return rows.map(({ id, kind, old }) => ({ id: Number(id), kind, isOld: old === 1 }));
+}
+
+/** The highest version of a kind of which a line was pruned; 0 where none was. */
+export async function highestPruned(knex: Knex, kind: string): Promise<number> {
+  // Written out, for the index that has these lines alone.
+  return highestVersion(knex('change').where({ kind }).whereRaw(`action = 'history prune'`));
 }
 
 /** The time from which on the history of a kind is whole; undefined where nothing was pruned. */

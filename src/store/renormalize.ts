@@ -46,7 +46,7 @@ export async function renameToNormal(
     what: 'would have the name of another',
     remedy: 'make one of each two first (`sharder object merge`), or rename one',
   });
-  await inChunks(trx, count, (...chunk) => rename(trx, by, chunk));
+  await inChunks(trx, count, (...chunk) => rename(trx, kind, by, chunk));
   await trx.raw('drop table renaming');
 }
 
@@ -176,25 +176,30 @@ function refuse(
 }
 
 // Renames those of a chunk.
-async function rename(trx: Knex.Transaction, { actor, reason }: By, chunk: Chunk): Promise<void> {
+async function rename(
+  trx: Knex.Transaction,
+  kind: string,
+  { actor, reason }: By,
+  chunk: Chunk,
+): Promise<void> {
   const json = JSON_OBJECT[engineOf(trx)];
   // Written so that SQLite begins with those that change, and not with all that there are.
   const these = 'from renaming r cross join shard s where s.id = r.id and r.n > ? and r.n <= ?';
   await runStatement(
     trx,
-    `insert into change (actor, action, kind, name, from_bucket, assigned_at, reason, detail)
+    `insert into change (actor, action, kind, name, from_bucket, assigned_at, reason, detail, version)
       select cast(? as text), 'object rename', s.kind, s.name, s.bucket, s.assigned_at,
-        cast(? as text), ${json}('to', r.normal)
+        cast(? as text), ${json}('to', r.normal), (select version from kind where name = ?)
       ${these} order by r.n`,
-    [actor, reason ?? null, ...chunk],
+    [actor, reason ?? null, kind, ...chunk],
   );
   await runStatement(
     trx,
-    `insert into change (actor, action, kind, name, to_bucket, reason, detail)
+    `insert into change (actor, action, kind, name, to_bucket, reason, detail, version)
       select cast(? as text), 'object rename', s.kind, r.normal, s.bucket,
-        cast(? as text), ${json}('from', r.name)
+        cast(? as text), ${json}('from', r.name), (select version from kind where name = ?)
       ${these} order by r.n`,
-    [actor, reason ?? null, ...chunk],
+    [actor, reason ?? null, kind, ...chunk],
   );
   await runStatement(
     trx,

@@ -64,6 +64,8 @@ const TRIGGERS: Readonly<Record<EngineName, { names: readonly string[]; there: s
       'kind_inserted',
       'kind_deleted',
       'kind_settings_changed',
+      'kind_begun',
+      'kind_ended',
     ],
     there: `select name from sqlite_schema where type = 'trigger'`,
   },
@@ -76,6 +78,8 @@ const TRIGGERS: Readonly<Record<EngineName, { names: readonly string[]; there: s
       'bucket_url_changed',
       'kind_inserted_or_deleted',
       'kind_settings_changed',
+      'kind_begun',
+      'kind_ended',
     ],
     there: `
       select tgname as name from pg_trigger

@@ -6,6 +6,7 @@ import type { Database as Connection, Statement } from 'better-sqlite3';
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { tryNormalize } from '../normalize.js';
+import { SqliteArrivals } from './arrivals.js';
 import {
   DEAF,
   type AssignedRow,
@@ -46,7 +47,7 @@ interface Statements {
   readonly find: Statement<[kind: string, name: string], BucketRow>;
   readonly beginRead: Statement<[]>;
   readonly begin: Statement<[]>;
-  readonly lock: Statement<[kind: string], string>;
+  readonly lock: Statement<[kind: string], { settings: string; version: number }>;
   readonly probe: Statement<[]>;
   readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
   readonly insert: Statement<[kind: string, bucket: string, name: string, assignedAt: string]>;
@@ -61,6 +62,7 @@ export class SqliteEngine implements Engine {
   #probing: NodeJS.Timeout | undefined;
   #connection: Connection | undefined;
   #statements!: Statements;
+  #arrivals!: SqliteArrivals;
   readonly #settings = new HeldSettings();
   #dataVersion: number | undefined;
   #revision = DEAF;
@@ -82,11 +84,9 @@ export class SqliteEngine implements Engine {
       find: connection.prepare(FIND),
       beginRead: connection.prepare('begin'),
       begin: connection.prepare('begin immediate'),
-      lock: connection
-        .prepare<[string], string>(
-          'update kind set version = version + 1 where name = ? returning settings',
-        )
-        .pluck(),
+      lock: connection.prepare(
+        'update kind set version = version + 1 where name = ? returning settings, version',
+      ),
       probe: connection.prepare('update revision set number = number'),
       candidates: connection.prepare(CANDIDATES),
       insert: connection.prepare(
@@ -95,6 +95,7 @@ export class SqliteEngine implements Engine {
       commit: connection.prepare('commit'),
       rollback: connection.prepare('rollback'),
     };
+    this.#arrivals = new SqliteArrivals(connection);
   }
 
   get isUp(): boolean {
@@ -193,27 +194,28 @@ export class SqliteEngine implements Engine {
     this.#endRead();
     begin.run();
     try {
-      const settings = lock.get(kind);
-      if (settings === undefined) throw unknownKind(kind);
-      const held = this.#settings.take(kind, settings);
+      const row = lock.get(kind);
+      if (row === undefined) throw unknownKind(kind);
+      const held = this.#settings.take(kind, row.settings);
       const open = candidates.all(kind);
       const urls = new Map(open.map(({ name, url }) => [name, url]));
       // As a rule all names are new. The pick that a known name does not need is the next one's.
       const picks = pick(open, names.length, held);
       const now = new Date().toISOString(); // what the column's default would say, for each anew
-      let placed = 0;
+      const placed: [name: string, bucket: string][] = [];
       const rows = names.map((asked) => {
         const name = tryNormalize(asked, held.normalize);
         if (typeof name !== 'string') return name;
-        const bucket = picks[placed];
+        const bucket = picks[placed.length];
         if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
-          placed++;
+          placed.push([name, bucket]);
           return { name, bucket, url: urls.get(bucket) ?? null, isNew: true };
         }
         const known = find.get(kind, name);
         return known ? { name, ...known, isNew: false } : null;
       });
-      (placed > 0 ? commit : rollback).run();
+      if (placed.length > 0) this.#arrivals.add(kind, row.version, now, placed);
+      (placed.length > 0 ? commit : rollback).run();
       return rows;
     } catch (error) {
       // A full disk has ended the transaction already.

@@ -199,9 +199,9 @@ export class Staging {
     await runStatement(
       trx,
       `insert into change
-          (actor, action, kind, name, from_bucket, to_bucket, assigned_at, reason)
+          (actor, action, kind, name, from_bucket, to_bucket, assigned_at, reason, version)
         select cast(? as text), 'object move', m.kind, m.name, s.bucket, m.bucket, s.assigned_at,
-          cast(? as text)
+          cast(? as text), (select version from kind where name = m.kind)
         ${moving} order by m.kind, m.name`,
       [actor, reason ?? null],
     );

@@ -7,6 +7,7 @@ import { before, describe, it } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { createApp, type AppParts } from '../../src/http/app.js';
 import { matchRoute, OWN_PATHS } from '../../src/http/server.js';
+import { Watchers } from '../../src/http/v1/watch.js';
 import { OPERATIONS } from '../../src/operations/all.js';
 import { STREAMS } from '../../src/operations/streams.js';
 import { directoryWith } from '../commands/run.js';
@@ -159,7 +160,12 @@ describe('the description', () => {
 
 describe('the routes', () => {
   const parts: Pick<AppParts, 'api' | 'userHeader'> = {
-    api: { tokens: [], declared: {}, onChange: () => undefined },
+    api: {
+      tokens: [],
+      declared: {},
+      watchers: new Watchers(undefined as never),
+      onChange: () => undefined,
+    },
     userHeader: 'REMOTE_USER',
   };
 

@@ -28,6 +28,7 @@ export interface StartOptions extends ServerOptions {
 
 export interface Running {
   readonly sharder: Sharder;
+  readonly server: Server;
   readonly port: number;
   readonly url: string;
   /** Fetches a path as a user, or as nobody; follows no redirect. */
@@ -54,6 +55,7 @@ export async function start(options: StartOptions = {}): Promise<Running> {
   const url = `http://127.0.0.1:${port}`;
   return {
     sharder,
+    server,
     port,
     url,
     ask: (path, user, { headers, ...init } = {}) =>

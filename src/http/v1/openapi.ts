@@ -17,7 +17,7 @@ const TAGS: Readonly<Record<string, string>> = {
   Buckets: 'What objects are put into, and which of them take new ones.',
   Objects: 'Where each object is, and how to change that.',
   Plans: 'Lists of moves, worked out and shown before any is made.',
-  History: 'Who changed what, when and why.',
+  History: 'Who changed what, when and why; and as it happens.',
   Data: 'All of it: in, out, and whether it is sound.',
   [USERS_TAG]: 'For the proxy in front, which names the user.',
   [SERVICE_TAG]: 'Open to everybody who reaches the service.',
@@ -104,6 +104,12 @@ const PARAMETERS = {
       'The version that the kind must have, such as `"7"`: nothing is changed if somebody was quicker.',
     schema: { type: 'string', pattern: '^"?\\d{1,15}"?$' },
   },
+  LastEventId: {
+    name: 'Last-Event-ID',
+    in: 'header',
+    description: 'The `id` of the last event that has come; it goes before `since`.',
+    schema: { type: 'string', pattern: '^\\d{1,15}(\\.\\d{1,15})?$' },
+  },
   RequestId: {
     name: 'X-Request-Id',
     in: 'header',
@@ -150,7 +156,7 @@ function describeOperation(operation: Operation, schemas: Schemas): Piece {
 }
 
 function describeStream(stream: Streamed<z.ZodRawShape>, schemas: Schemas): Piece {
-  const { name, summary, description, body, answer, refusal } = stream;
+  const { name, summary, description, body, answer, refusal, example = { kind: 'hub' } } = stream;
   const input = schemas.fields(stream.input);
   const content = Object.fromEntries(
     Object.entries(answer).map(([type, schema]) => [
@@ -162,7 +168,11 @@ function describeStream(stream: Streamed<z.ZodRawShape>, schemas: Schemas): Piec
   return {
     ...heading(name, summary),
     description,
-    parameters: [...parameters(stream, input, { kind: 'hub' }), parameter('RequestId')],
+    parameters: [
+      ...parameters(stream, input, example),
+      ...('text/event-stream' in answer ? [parameter('LastEventId')] : []),
+      parameter('RequestId'),
+    ],
     ...(body && {
       requestBody: {
         required: true,
@@ -194,7 +204,7 @@ function heading(name: string, summary: string) {
   const tag = `${noun.charAt(0).toUpperCase()}${noun.slice(1)}s`;
   return {
     operationId: name.replace(/[ -](\w)/g, (_, letter: string) => letter.toUpperCase()),
-    tags: [name.includes('history') ? 'History' : tag in TAGS ? tag : 'Data'],
+    tags: [/history|watch/.test(name) ? 'History' : tag in TAGS ? tag : 'Data'],
     summary,
   };
 }

@@ -13,6 +13,7 @@ import type { Commands } from './commands.js';
 import { callerOf, conditionsOf, inputOf, toExpress, type ApiChange } from './request.js';
 import { addStreams } from './streams.js';
 import { createAuthorize } from './tokens.js';
+import { addWatch, type Watchers } from './watch.js';
 
 export interface ApiOptions {
   readonly tokens: Config['adminTokens'];
@@ -20,6 +21,7 @@ export interface ApiOptions {
   readonly declared: Config['kinds'];
   /** What takes long is done by processes of their own; without this, not at all. */
   readonly commands?: Commands | undefined;
+  readonly watchers: Watchers;
   /** Told of every change that was asked for and answered. */
   readonly onChange: (change: ApiChange) => void;
   readonly patienceMs?: number | undefined;
@@ -83,6 +85,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
     const method = operation.method.toLowerCase() as Lowercase<Operation['method']>;
     router[method](toExpress(operation.path), admit(scope), parse, handle(operation));
   }
+  addWatch(router, options.watchers, admit);
   addStreams(router, { sharder, admit, ...options });
 
   for (const layer of methodsByPath(router)) {
