@@ -29,12 +29,14 @@ function isTop(command: Command | null): boolean {
   return command !== null && command.parent === null;
 }
 
-// --help and --version of the overview stand in its usage.
+// --help and --version of the overview stand in its usage, and the others in a line.
 function optionsOf(command: Command, helper: Help): Option[] {
-  const options = helper.visibleOptions(command);
-  return isTop(command)
-    ? options.filter(({ helpGroupHeading }) => helpGroupHeading === EVERYWHERE)
-    : options;
+  return isTop(command) ? [] : helper.visibleOptions(command);
+}
+
+function everywhere(command: Command): string {
+  const options = command.options.filter(({ helpGroupHeading }) => helpGroupHeading === EVERYWHERE);
+  return options.map(({ long }) => long).join(', ');
 }
 
 // In order of appearance.
@@ -93,6 +95,9 @@ function formatHelp(command: Command, helper: Help): string {
     ...sections
       .filter(([, items]) => items.length > 0)
       .map(([heading, items]) => [helper.styleTitle(heading), ...items].join('\n')),
+    ...(isTop(command)
+      ? [`${helper.styleTitle(EVERYWHERE)} ${everywhere(command)} (see sharder check --help)`]
+      : []),
   ];
   // Blank lines would push the overview off a small screen.
   return `${blocks.join(isTop(command) ? '\n' : '\n\n')}\n`;
