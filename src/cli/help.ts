@@ -96,7 +96,7 @@ function formatHelp(command: Command, helper: Help): string {
       .filter(([, items]) => items.length > 0)
       .map(([heading, items]) => [helper.styleTitle(heading), ...items].join('\n')),
     ...(isTop(command)
-      ? [`${helper.styleTitle(EVERYWHERE)} ${everywhere(command)} (see sharder check --help)`]
+      ? [`${helper.styleTitle(EVERYWHERE)} ${everywhere(command)} (see check --help)`]
       : []),
   ];
   // Blank lines would push the overview off a small screen.
