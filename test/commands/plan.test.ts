@@ -114,6 +114,11 @@ for (const engine of engines) {
         await printed(run(['object', 'history', 'user-9'], { env })),
         /\nTIME +ann +move: plan 1 +hub-0 +hub-1 +old\n$/,
       );
+      const explained = await printed(run(['object', 'explain', 'user-9'], { env }));
+      assert.match(
+        explained,
+        /^object user-9 .* in bucket hub-1, by a move of plan 1 of ann at TIME/,
+      );
     });
 
     it('rebalances to the threshold, spreads onto new buckets, and says when there is nothing to do', async () => {
