@@ -120,6 +120,7 @@ interface Document {
 const documents: readonly Document[] = [
   { file: 'README.md', before: (shell) => shell.run('npm start &') },
   { file: 'docs/commands.md', before: () => Promise.resolve() },
+  { file: 'docs/plans.md', before: (shell) => shell.run('npm start &') },
   { file: 'docs/api.md', before: () => Promise.resolve() },
   { file: 'docs/edge.md', before: (shell) => shell.run('npm start &') },
   {

@@ -108,5 +108,5 @@ function cause(assigned_at: string, change: Change | null, pruned_before: string
   if (!change) return `by its first assignment at ${assigned_at}`;
   const why = change.reason === null ? '' : ` (${change.reason})`;
   const plan = change.plan === null ? '' : ` of plan ${change.plan}`;
-  return `by a ${describe(change)}${plan} of ${change.actor} at ${change.at}${why}; first assigned at ${assigned_at}`;
+  return `by a ${describe({ ...change, plan: null })}${plan} of ${change.actor} at ${change.at}${why}; first assigned at ${assigned_at}`;
 }

@@ -147,6 +147,11 @@ function describe(plan: Plan): string {
     ...(plan.without_room > 0
       ? [`${plan.without_room} stay against the goal, for no bucket has room`]
       : []),
+    ...(plan.state === 'done' && plan.left > 0
+      ? [
+          `${plan.buckets.join(', ')} still hold ${plan.left}: what has come since it was planned, another plan drains`,
+        ]
+      : []),
   ];
   return `${[...lines.map(printable), ...outcomes(plan)].join('\n')}\n`;
 }

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { makePlan, makeUndo } from '../rebalance/make.js';
 import * as steps from '../rebalance/steps.js';
+import { listBuckets } from '../store/buckets.js';
 import * as store from '../store/plans.js';
 import { acting, DONE, reading, writing } from './operation.js';
 import * as fields from './fields.js';
@@ -94,12 +95,20 @@ export const showPlan = reading({
     why_skipped: z
       .record(z.string(), z.int())
       .meta({ description: 'How many were skipped, by what had changed.' }),
+    left: z.int().meta({ description: 'How many objects the buckets of a drain hold now.' }),
   }),
   example: { plan: 1 },
   read: ({ database }, { plan: id }) =>
     database.read(async (knex) => {
       const plan = await store.getPlan(knex, id);
-      return { ...show(plan), why_skipped: await store.countSkipped(knex, id) };
+      const drained = plan.goal === 'drain' ? (plan.detail.buckets ?? []) : [];
+      const buckets = await listBuckets(knex, plan.kind);
+      const left = buckets.filter(({ name }) => drained.includes(name));
+      return {
+        ...show(plan),
+        why_skipped: await store.countSkipped(knex, id),
+        left: left.reduce((sum, { members }) => sum + members, 0),
+      };
     }),
 });
 

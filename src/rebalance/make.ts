@@ -38,10 +38,12 @@ export interface MakeOptions {
 /** A plan that was worked out, and was not stored. */
 export type Draught = Pick<Plan, 'kind' | 'goal' | 'detail' | 'moves'>;
 
-// So many objects of a bucket are read and written at once: a few milliseconds.
+// So many moves are written at once, and objects of a bucket read: a few milliseconds.
 const PAGE_SIZE = 1_000;
 // So many ways are worked out at once.
 const CHUNK_SIZE = 5_000;
+// So many objects are held at most, of all buckets, but these of each.
+const HELD = { most: 200_000, least: 50 } as const;
 
 /**
  * Works a plan out, and stores it with its moves. Of a bucket's objects those go first that came last:
@@ -65,10 +67,9 @@ export async function makePlan(
       : wanted;
   checkGoal(goal, kind, buckets);
   const drafted = draft(goal, buckets);
-  const ways = await workOut(drafted, buckets);
   const detail: PlanDetail = {
     ...(goal.goal === 'rebalance' ? { threshold: goal.threshold } : { buckets: goal.buckets }),
-    outcomes: ways.outcomes,
+    outcomes: await outcomesOf(drafted, buckets),
     pinned: drafted.pinned,
     without_room: drafted.without_room,
   };
@@ -77,7 +78,7 @@ export async function makePlan(
 
   const id = await database.write((trx) => insertPlan(trx, plan, by));
   let moves = 0;
-  for await (const page of movesOf(database, kind, ways.out)) {
+  for await (const page of movesOf(database, kind, drafted)) {
     await database.write((trx) => insertMoves(trx, id, page));
     moves += page.length;
     onProgress?.(moves, drafted.count);
@@ -146,64 +147,82 @@ function checkGoal(goal: Goal, kind: string, buckets: readonly PlanBucket[]): vo
   }
 }
 
-// The objects that go, in pages: of each bucket those that came last. Fewer where some have gone
+// The moves in their order, in pages, so that the table grows at its end. Fewer where objects have gone
 // meanwhile.
 async function* movesOf(
   database: Database,
   kind: string,
-  out: Ways['out'],
+  drafted: Draft,
 ): AsyncGenerator<NewMove[]> {
-  let page: NewMove[] = [];
-  for (const [from, ways] of out) {
-    let before: number | undefined;
-    for (let at = 0; at < ways.length;) {
-      const [last, limit] = [before, Math.min(PAGE_SIZE - page.length, ways.length - at)];
-      const objects = await database.readPage((knex) =>
-        movableObjects(knex, kind, from, limit, last),
-      );
-      objects.forEach(({ name }, i) => {
-        const [seq, to] = ways[at + i] ?? [0, ''];
-        page.push([seq, name, from, to]);
-      });
-      at += objects.length;
-      before = Number(objects.at(-1)?.id);
-      if (page.length === PAGE_SIZE) {
-        yield page;
-        page = [];
-      }
-      if (objects.length < limit) break;
+  const held = Math.floor(HELD.most / drafted.givers.length);
+  const size = Math.min(PAGE_SIZE, Math.max(HELD.least, held));
+  const leaving = new Map(
+    drafted.givers.map(({ name }) => [name, new Leaving(database, kind, name, size)]),
+  );
+  let seq = 0;
+  for (const ways of waysOf(drafted, PAGE_SIZE)) {
+    const page: NewMove[] = [];
+    for (const { from, to } of ways) {
+      const objects = leaving.get(from);
+      if (objects?.isRead) await objects.read();
+      const name = objects?.next();
+      if (name !== undefined) page.push([seq, name, from, to]);
+      seq++;
     }
+    yield page;
   }
-  if (page.length > 0) yield page;
 }
 
-interface Ways {
-  /** For each bucket that gives: of each move the place in the plan, and the bucket that takes. */
-  readonly out: ReadonlyMap<string, readonly (readonly [seq: number, to: string])[]>;
-  readonly outcomes: PlanDetail['outcomes'];
+/** The objects of a bucket that may leave it, those first that came last. */
+class Leaving {
+  readonly #read: (before: number | undefined) => ReturnType<typeof movableObjects>;
+  #page: Awaited<ReturnType<typeof movableObjects>> = [];
+  #at = 0;
+  #isOver = false;
+
+  constructor(database: Database, kind: string, bucket: string, size: number) {
+    this.#read = async (before) => {
+      const page = await database.readPage((knex) =>
+        movableObjects(knex, kind, bucket, size, before),
+      );
+      this.#isOver = page.length < size;
+      return page;
+    };
+  }
+
+  /** Whether those that were read have been taken, and there may be more. */
+  get isRead(): boolean {
+    return this.#at === this.#page.length && !this.#isOver;
+  }
+
+  async read(): Promise<void> {
+    const last = this.#page.at(-1)?.id;
+    this.#page = await this.#read(last === undefined ? undefined : Number(last));
+    this.#at = 0;
+  }
+
+  /** The name of the next; undefined where there is none. */
+  next(): string | undefined {
+    return this.#page[this.#at++]?.name;
+  }
 }
 
 // In turns, so that the event loop goes on.
-async function workOut(drafted: Draft, buckets: readonly PlanBucket[]): Promise<Ways> {
+async function outcomesOf(
+  drafted: Draft,
+  buckets: readonly PlanBucket[],
+): Promise<PlanDetail['outcomes']> {
   const members = new Map(buckets.map((bucket) => [bucket.name, bucket.members]));
   const count = (bucket: string, each: number) =>
     members.set(bucket, (members.get(bucket) ?? 0) + each);
-  const out = new Map<string, [seq: number, to: string][]>();
-  let seq = 0;
   for (const chunk of waysOf(drafted, CHUNK_SIZE)) {
     for (const { from, to } of chunk) {
       count(from, -1);
       count(to, 1);
-      const ways = out.get(from) ?? [];
-      if (ways.length === 0) out.set(from, ways);
-      ways.push([seq++, to]);
     }
     await turn();
   }
-  const outcomes = buckets.map(({ name, members: before }) => ({
-    bucket: name,
-    before,
-    after: members.get(name) ?? before,
-  }));
-  return { out, outcomes };
+  return buckets.map(({ name, members: before }) => {
+    return { bucket: name, before, after: members.get(name) ?? before };
+  });
 }

@@ -112,7 +112,12 @@ for (const engine of engines) {
       assert.equal(await printed(run(['bucket', 'remove', 'hub-0'], { env })), 'removed bucket hub-0 of kind hub\n'); // prettier-ignore
       assert.match(
         await printed(run(['object', 'history', 'user-9'], { env })),
-        /\nTIME +ann +move +hub-0 +hub-1 +old\n$/,
+        /\nTIME +ann +move: plan 1 +hub-0 +hub-1 +old\n$/,
+      );
+      const explained = await printed(run(['object', 'explain', 'user-9'], { env }));
+      assert.match(
+        explained,
+        /^object user-9 .* in bucket hub-1, by a move of plan 1 of ann at TIME/,
       );
     });
 
