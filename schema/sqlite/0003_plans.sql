@@ -54,7 +54,7 @@ create table arrival (
   at       text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
   objects  text    not null check (json_valid(objects)),
   primary key (kind, version)
-) strict, without rowid;
+) strict; -- with rowids: rows of an index that are as long as these take a page more
 
 -- Nobody has watched what was before.
 insert into arrival (kind, version, previous, total, objects)

@@ -143,7 +143,7 @@ CREATE TABLE arrival (
   at       text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
   objects  text    not null check (json_valid(objects)),
   primary key (kind, version)
-) strict, without rowid;
+) strict;
 
 CREATE TRIGGER kind_begun after insert on kind begin
   update kind
