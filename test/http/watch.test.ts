@@ -132,7 +132,7 @@ describe('a stream of events', () => {
     const wrong = { Authorization, 'Last-Event-ID': 'x' };
     assert.deepEqual(await refused('hub/watch?since=1', wrong), [400, 'bad_request']);
     await database.knex('arrival').insert({
-      ...{ kind: 'hub', version: 2, previous: 1, total: 0, objects: '[]' },
+      ...{ kind: 'hub', version: 2, previous: 1, total: 0, names: '[]', buckets: '[]' },
     });
     assert.deepEqual(await refused('hub/watch?since=0'), [410, 'forgotten']);
   });
@@ -185,7 +185,8 @@ describe('a stream of events', () => {
         version,
         previous: version - 1,
         total: 1,
-        objects: '[["x","hub-0"]]',
+        names: '[]',
+        buckets: '[]',
       };
       await trx('arrival').insert(row);
     });

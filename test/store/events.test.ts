@@ -213,7 +213,7 @@ for (const engine of engines) {
         return Number(first);
       };
       const before = await kept();
-      await assignAll({ assign }, [...names('then', KEPT)]);
+      await assignAll({ assign }, [...names('then', KEPT + 10_000)]);
       const since = await now(database);
       await assignAll({ assign }, [...names('last', 2_500)]);
       await eventually('those that are too many are gone', async () => {
@@ -230,7 +230,7 @@ for (const engine of engines) {
       );
       const first = await kept();
       const rest = await readAll(database, `${first}.1`);
-      assert.equal(rest.length > KEPT - 3_000 && rest.length < KEPT + 3_000, true);
+      assert.equal(rest.length > KEPT - 3_000 && rest.length < KEPT + 13_000, true);
       await assert.rejects(readAll(database, String(first - 2)), { code: 'forgotten' });
     });
 
@@ -299,9 +299,10 @@ for (const engine of engines) {
     it('is not known from before the database knew of watching', async () => {
       const [{ database }] = await replicas(engine);
       const { version } = await getKind(database.knex, 'hub');
+      const none = engine.name === 'sqlite' ? '[]' : '{}';
       // As the migration leaves it.
       await database.knex('arrival').insert({
-        ...{ kind: 'hub', version, previous: version, total: 0, objects: '[]' },
+        ...{ kind: 'hub', version, previous: version, total: 0, names: none, buckets: none },
       });
       await assert.rejects(readAll(database, String(version - 1)), { code: 'forgotten' });
       assert.deepEqual(await readAll(database, String(version)), []);
