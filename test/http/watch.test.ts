@@ -262,6 +262,8 @@ describe('who takes nothing', () => {
     // All of it, for each of them, would be 300 MB.
     const grown = after.heapUsed + after.external - before.heapUsed - before.external;
     assert.equal(grown < 60_000_000, true, `${grown} bytes`);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    assert.match(metrics, /^sharder_watchers 1$/m, 'the slow one is left');
     for (const socket of idle) socket.destroy();
     await closed;
     assert.equal(log.split('cut off').length - 1, idle.length, log);

@@ -234,6 +234,24 @@ for (const engine of engines) {
       await assert.rejects(readAll(database, String(first - 2)), { code: 'forgotten' });
     });
 
+    it('is forgotten in the middle of a transaction that is not kept, and known from its end on', async () => {
+      const [sharder] = await replicas(engine);
+      const { database } = sharder;
+      const assign = (name: string) => sharder.assign('hub', name);
+      await assignAll({ assign }, [...names('half', 10)]);
+      await sharder.assign('hub', 'then');
+      const half = (await readAll(database, '0')).find(({ name }) => name === 'half-4');
+      assert.ok(half);
+      const { version } = half;
+      await database.knex('arrival').where('version', '<=', version).delete();
+      await assert.rejects(readAll(database, half.id), { code: 'forgotten' });
+      const told = await readAll(database, String(version));
+      assert.deepEqual(
+        told.map(({ name }) => name),
+        ['then'],
+      );
+    });
+
     it('is forgotten where lines were pruned since', async () => {
       const [sharder] = await replicas(engine);
       const { database } = sharder;
