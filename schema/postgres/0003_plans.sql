@@ -44,22 +44,23 @@ alter table change add column version bigint;
 create index change_kind_version on change (kind, version, id);
 create index change_pruned on change (kind, version) where action = 'history prune';
 
--- The first assignments of each transaction: `objects` is [[name, bucket], …]. `total` counts the names
--- of this row and all before it, also of those that are no longer kept; `previous` is the version of
--- the row before.
+-- The first assignments of each transaction: the first of `names` to the first of `buckets`, and so on.
+-- `total` counts the names of this row and all before it, also of those that are no longer kept;
+-- `previous` is the version of the row before.
 create table arrival (
   kind     text        not null,
   version  bigint      not null,
   previous bigint      not null,
   total    bigint      not null,
   at       timestamptz not null default now(),
-  objects  json        not null,
+  names    text[]      not null,
+  buckets  text[]      not null,
   primary key (kind, version)
-);
+) with (toast_tuple_target = 8160); -- nobody waits for a row to be compressed that fits on a page
 
 -- Nobody has watched what was before.
-insert into arrival (kind, version, previous, total, objects)
-  select name, version, version, 0, '[]' from kind;
+insert into arrival (kind, version, previous, total, names, buckets)
+  select name, version, version, 0, '{}', '{}' from kind;
 
 -- What is left of a kind that is removed is how far it had come: one of the same name goes on from there,
 -- so that no version comes twice.
@@ -77,8 +78,8 @@ declare
   ended bigint := greatest(old.version, last) + 1;
 begin
   delete from arrival where kind = old.name;
-  insert into arrival (kind, version, previous, total, objects)
-    values (old.name, ended, last, 0, '[]');
+  insert into arrival (kind, version, previous, total, names, buckets)
+    values (old.name, ended, last, 0, '{}', '{}');
   return null;
 end $$;
 create trigger kind_ended after delete on kind for each row execute function kind_ended();

@@ -37,8 +37,8 @@ declare
   ended bigint := greatest(old.version, last) + 1;
 begin
   delete from arrival where kind = old.name;
-  insert into arrival (kind, version, previous, total, objects)
-    values (old.name, ended, last, 0, '[]');
+  insert into arrival (kind, version, previous, total, names, buckets)
+    values (old.name, ended, last, 0, '{}', '{}');
   return null;
 end $$;
 
@@ -92,8 +92,10 @@ CREATE TABLE public.arrival (
     previous bigint NOT NULL,
     total bigint NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL,
-    objects json NOT NULL
-);
+    names text[] NOT NULL,
+    buckets text[] NOT NULL
+)
+WITH (toast_tuple_target='8160');
 
 CREATE TABLE public.bucket (
     kind text NOT NULL,

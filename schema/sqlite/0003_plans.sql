@@ -44,22 +44,23 @@ alter table change add column version integer;
 create index change_kind_version on change (kind, version);
 create index change_pruned on change (kind, version) where action = 'history prune';
 
--- The first assignments of each transaction: `objects` is [[name, bucket], …]. `total` counts the names
--- of this row and all before it, also of those that are no longer kept; `previous` is the version of
--- the row before.
+-- The first assignments of each transaction: the first of `names` to the first of `buckets`, and so on.
+-- `total` counts the names of this row and all before it, also of those that are no longer kept;
+-- `previous` is the version of the row before.
 create table arrival (
   kind     text    not null,
   version  integer not null,
   previous integer not null,
   total    integer not null,
   at       text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-  objects  text    not null check (json_valid(objects)),
+  names    text    not null check (json_valid(names)),
+  buckets  text    not null check (json_valid(buckets)),
   primary key (kind, version)
-) strict, without rowid;
+) strict; -- with rowids: rows of an index that are as long as these take a page more
 
 -- Nobody has watched what was before.
-insert into arrival (kind, version, previous, total, objects)
-  select name, version, version, 0, '[]' from kind;
+insert into arrival (kind, version, previous, total, names, buckets)
+  select name, version, version, 0, '[]', '[]' from kind;
 
 -- What is left of a kind that is removed is how far it had come: one of the same name goes on from there,
 -- so that no version comes twice.
@@ -70,8 +71,9 @@ create trigger kind_begun after insert on kind begin
 end;
 
 create trigger kind_ended after delete on kind begin
-  insert into arrival (kind, version, previous, total, objects)
-    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0, '[]'
+  insert into arrival (kind, version, previous, total, names, buckets)
+    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0,
+      '[]', '[]'
     from arrival where kind = old.name;
   delete from arrival where kind = old.name
     and version < (select max(version) from arrival where kind = old.name);

@@ -142,9 +142,10 @@ CREATE TABLE arrival (
   previous integer not null,
   total    integer not null,
   at       text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-  objects  text    not null check (json_valid(objects)),
+  names    text    not null check (json_valid(names)),
+  buckets  text    not null check (json_valid(buckets)),
   primary key (kind, version)
-) strict, without rowid;
+) strict;
 
 CREATE TRIGGER kind_begun after insert on kind begin
   update kind
@@ -153,8 +154,9 @@ CREATE TRIGGER kind_begun after insert on kind begin
 end;
 
 CREATE TRIGGER kind_ended after delete on kind begin
-  insert into arrival (kind, version, previous, total, objects)
-    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0, '[]'
+  insert into arrival (kind, version, previous, total, names, buckets)
+    select old.name, max(old.version, coalesce(max(version), 0)) + 1, coalesce(max(version), 0), 0,
+      '[]', '[]'
     from arrival where kind = old.name;
   delete from arrival where kind = old.name
     and version < (select max(version) from arrival where kind = old.name);

@@ -2,16 +2,18 @@
 // batch of new users, and about the last hundred thousand names of each kind are kept.
 
 import type { Database as Connection, Statement } from 'better-sqlite3';
+import type { EngineName } from './migrate.js';
 
 /** So many names of each kind are kept. */
 export const KEPT = 100_000;
 
-// Once in so many names, those that are too many are deleted: as many rows at most.
-const TRIMMED_EVERY = 1_000;
+// Once in so many names, those that are too many are deleted: as many rows at most. SQLite does so in the
+// transaction that assigns, and PostgreSQL in one of its own.
+const TRIMMED_EVERY = { sqlite: 1_000, postgres: 10_000 } as const;
 
 /** The total that rows of a kind must have to be kept, if it is time to delete others. */
-export function trimmedBelow(total: number, added: number): number | undefined {
-  const steps = (names: number) => Math.floor(names / TRIMMED_EVERY);
+export function trimmedBelow(engine: EngineName, total: number, added: number): number | undefined {
+  const steps = (names: number) => Math.floor(names / TRIMMED_EVERY[engine]);
   return total > KEPT && steps(total) > steps(total - added) ? total - KEPT : undefined;
 }
 
@@ -33,8 +35,8 @@ export class SqliteArrivals {
       'select version, total from arrival where kind = ? order by version desc limit 1',
     );
     this.#insert = connection.prepare(`
-      insert into arrival (kind, version, previous, total, at, objects)
-      values (?, ?, ?, ?, ?, ?) on conflict do nothing`);
+      insert into arrival (kind, version, previous, total, at, names, buckets)
+      values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing`);
     this.#trim = connection.prepare(trim('@kind', '@total'));
   }
 
@@ -43,28 +45,31 @@ export class SqliteArrivals {
     kind: string,
     version: number,
     at: string,
-    objects: readonly (readonly [name: string, bucket: string])[],
+    names: readonly string[],
+    buckets: readonly string[],
   ): void {
     const last = this.#last.get(kind);
-    const total = (last?.total ?? 0) + objects.length;
-    this.#insert.run(kind, version, last?.version ?? 0, total, at, JSON.stringify(objects));
-    const below = trimmedBelow(total, objects.length);
+    const total = (last?.total ?? 0) + names.length;
+    const lists = [names, buckets].map((list) => JSON.stringify(list));
+    this.#insert.run(kind, version, last?.version ?? 0, total, at, ...lists);
+    const below = trimmedBelow('sqlite', total, names.length);
     if (below !== undefined) this.#trim.run({ kind, total: below });
   }
 }
 
 /**
  * On PostgreSQL one statement that inserts the objects too, so that nothing more goes over the network.
- * `$1` is the kind, `$2` the buckets, `$3` the names, `$4` the version that the lock has given, `$5` the
- * column `objects`, `$6` how many. It returns the `total`.
+ * `$1` is the kind, `$2` the buckets, `$3` the names, `$4` the version that the lock has given. It returns
+ * the `total`.
  */
 export const INSERT_PLACED = `
   with placed as (
     insert into shard (kind, bucket, name)
     select $1, bucket, name from unnest($2::text[], $3::text[]) as placed (bucket, name)
   )
-  insert into arrival (kind, version, previous, total, objects)
-  select $1, $4::bigint, coalesce(last.version, 0), coalesce(last.total, 0) + $6::int, $5::json
+  insert into arrival (kind, version, previous, total, names, buckets)
+  select $1, $4::bigint, coalesce(last.version, 0), coalesce(last.total, 0) + cardinality($3::text[]),
+    $3::text[], $2::text[]
   from (select) as one left join lateral (
     select version, total from arrival where kind = $1 order by version desc limit 1) last on true
   on conflict do nothing

@@ -149,7 +149,9 @@ interface ArrivalRow {
   readonly version: number | string;
   readonly previous: number | string;
   readonly at: string | Date;
-  readonly objects: string | readonly (readonly [name: string, bucket: string])[];
+  /** JSON on SQLite. */
+  readonly names: string | readonly string[];
+  readonly buckets: string | readonly string[];
   /** The highest version that a row of the kind has. */
   readonly newest: number | string;
 }
@@ -157,7 +159,7 @@ interface ArrivalRow {
 // The first row, and those after it that have so many names together at most. A place inside a version
 // needs that version's row once more.
 const ARRIVALS = `
-  select version, previous, at, objects,
+  select version, previous, at, names, buckets,
     (select max(version) from arrival where kind = ?) as newest
   from arrival
   where kind = ? and version >= ? and total <= ? + (
@@ -178,24 +180,30 @@ async function readArrivals(
   const before = Number(first?.previous ?? 0);
   const isHalf = before === after.version && !own && after.index !== END;
   if (before > after.version || isHalf) throw forgotten(kind, after);
-  const events = rows.flatMap(({ version, at, objects }) => {
-    const list = typeof objects === 'string' ? (JSON.parse(objects) as typeof objects) : objects;
+  const events = rows.flatMap(({ version, at, ...row }) => {
     const skipped = Number(version) === after.version ? after.index : 0;
-    return (list as Exclude<typeof list, string>).slice(skipped).map(([name, to_bucket], i) => ({
-      id: `${version}.${skipped + i + 1}`,
-      kind,
-      version: Number(version),
-      at: toIso(at),
-      action: 'object assign',
-      name,
-      from_bucket: null,
-      to_bucket,
-      ...UNSAID,
-    }));
+    const buckets = toList(row.buckets).slice(skipped);
+    return toList(row.names)
+      .slice(skipped)
+      .map((name, i) => ({
+        id: `${version}.${skipped + i + 1}`,
+        kind,
+        version: Number(version),
+        at: toIso(at),
+        action: 'object assign',
+        name,
+        from_bucket: null,
+        to_bucket: buckets[i] ?? null,
+        ...UNSAID,
+      }));
   });
   const last = rows.at(-1);
   const isAll = !last || last.version === last.newest;
   return { events, upTo: isAll ? Infinity : Number(last.version) };
+}
+
+function toList(list: string | readonly string[]): readonly string[] {
+  return typeof list === 'string' ? (JSON.parse(list) as string[]) : list;
 }
 
 // Who has caused it is a user.

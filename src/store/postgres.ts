@@ -330,14 +330,13 @@ async function assign(
     const bucket = picks[i] ?? '';
     rows.set(name, { name, bucket, url: urls.get(bucket) ?? null, isNew: true });
   });
-  const objects = JSON.stringify(placed.map((name, i) => [name, picks[i]]));
-  const values = [kind, picks, placed, row.version, objects, placed.length];
+  const values = [kind, picks, placed, row.version];
   const [inserted] = await Promise.all([
     client.query<{ total: string }>({ ...INSERT, values }),
     client.query(COMMIT),
   ]);
   const total = Number(inserted.rows[0]?.total ?? 0);
-  return { rows: answers(named, rows), below: trimmedBelow(total, placed.length) };
+  return { rows: answers(named, rows), below: trimmedBelow('postgres', total, placed.length) };
 }
 
 interface Assigned {

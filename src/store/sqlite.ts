@@ -202,19 +202,21 @@ export class SqliteEngine implements Engine {
       // As a rule all names are new. The pick that a known name does not need is the next one's.
       const picks = pick(open, names.length, held);
       const now = new Date().toISOString(); // what the column's default would say, for each anew
-      const placed: [name: string, bucket: string][] = [];
+      const placed: string[] = [];
       const rows = names.map((asked) => {
         const name = tryNormalize(asked, held.normalize);
         if (typeof name !== 'string') return name;
         const bucket = picks[placed.length];
         if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
-          placed.push([name, bucket]);
+          placed.push(name);
           return { name, bucket, url: urls.get(bucket) ?? null, isNew: true };
         }
         const known = find.get(kind, name);
         return known ? { name, ...known, isNew: false } : null;
       });
-      if (placed.length > 0) this.#arrivals.add(kind, row.version, now, placed);
+      if (placed.length > 0) {
+        this.#arrivals.add(kind, row.version, now, placed, picks.slice(0, placed.length));
+      }
       (placed.length > 0 ? commit : rollback).run();
       return rows;
     } catch (error) {

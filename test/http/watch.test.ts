@@ -132,7 +132,7 @@ describe('a stream of events', () => {
     const wrong = { Authorization, 'Last-Event-ID': 'x' };
     assert.deepEqual(await refused('hub/watch?since=1', wrong), [400, 'bad_request']);
     await database.knex('arrival').insert({
-      ...{ kind: 'hub', version: 2, previous: 1, total: 0, objects: '[]' },
+      ...{ kind: 'hub', version: 2, previous: 1, total: 0, names: '[]', buckets: '[]' },
     });
     assert.deepEqual(await refused('hub/watch?since=0'), [410, 'forgotten']);
   });
@@ -185,7 +185,8 @@ describe('a stream of events', () => {
         version,
         previous: version - 1,
         total: 1,
-        objects: '[["x","hub-0"]]',
+        names: '[]',
+        buckets: '[]',
       };
       await trx('arrival').insert(row);
     });
@@ -261,6 +262,8 @@ describe('who takes nothing', () => {
     // All of it, for each of them, would be 300 MB.
     const grown = after.heapUsed + after.external - before.heapUsed - before.external;
     assert.equal(grown < 60_000_000, true, `${grown} bytes`);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    assert.match(metrics, /^sharder_watchers 1$/m, 'the slow one is left');
     for (const socket of idle) socket.destroy();
     await closed;
     assert.equal(log.split('cut off').length - 1, idle.length, log);
