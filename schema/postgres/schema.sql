@@ -96,6 +96,8 @@ CREATE TABLE public.arrival (
     buckets text[] NOT NULL
 )
 WITH (toast_tuple_target='8160');
+ALTER TABLE ONLY public.arrival ALTER COLUMN names SET STORAGE EXTERNAL;
+ALTER TABLE ONLY public.arrival ALTER COLUMN buckets SET STORAGE EXTERNAL;
 
 CREATE TABLE public.bucket (
     kind text NOT NULL,
