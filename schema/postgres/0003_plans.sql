@@ -21,9 +21,10 @@ create table plan (
   runner_until timestamptz
 ) with (fillfactor = 10);
 
--- One move of a plan. `why` says why it was skipped.
+-- One move of a plan. `why` says why it was skipped. No foreign key, which would be looked up
+-- for each of very many: a plan goes only with its kind.
 create table plan_move (
-  plan        bigint  not null references plan (id) on delete cascade,
+  plan        bigint  not null,
   seq         integer not null,
   name        text    not null,
   from_bucket text    not null,

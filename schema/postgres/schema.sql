@@ -285,8 +285,5 @@ CREATE TRIGGER shard_updated AFTER UPDATE ON public.shard REFERENCING OLD TABLE 
 ALTER TABLE ONLY public.bucket
     ADD CONSTRAINT bucket_kind_fkey FOREIGN KEY (kind) REFERENCES public.kind(name);
 
-ALTER TABLE ONLY public.plan_move
-    ADD CONSTRAINT plan_move_plan_fkey FOREIGN KEY (plan) REFERENCES public.plan(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY public.shard
     ADD CONSTRAINT shard_kind_bucket_fkey FOREIGN KEY (kind, bucket) REFERENCES public.bucket(kind, name);

@@ -118,7 +118,7 @@ CREATE TABLE plan (
 ) strict;
 
 CREATE TABLE plan_move (
-  plan        integer not null references plan (id) on delete cascade,
+  plan        integer not null,
   seq         integer not null,
   name        text    not null,
   from_bucket text    not null,

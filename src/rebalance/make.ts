@@ -38,8 +38,9 @@ export interface MakeOptions {
 /** A plan that was worked out, and was not stored. */
 export type Draught = Pick<Plan, 'kind' | 'goal' | 'detail' | 'moves'>;
 
-// So many moves are written at once, and objects of a bucket read: a few milliseconds.
-const PAGE_SIZE = 1_000;
+// So many moves are written at once, and objects of a bucket read: a few milliseconds on SQLite, which holds
+// the event loop meanwhile.
+const PAGE_SIZE = { sqlite: 1_000, postgres: 5_000 } as const;
 // So many ways are worked out at once.
 const CHUNK_SIZE = 5_000;
 // So many objects are held at most, of all buckets, but these of each.
@@ -114,7 +115,7 @@ export async function makeUndo(
   let moves = 0;
   for (let before = plan.moves; ;) {
     const { added, next } = await database.write((trx) =>
-      insertReturns(trx, undoing, plan, moves, PAGE_SIZE, before),
+      insertReturns(trx, undoing, plan, moves, PAGE_SIZE[database.engineName], before),
     );
     moves += added;
     onProgress?.(moves, plan.made);
@@ -155,12 +156,13 @@ async function* movesOf(
   drafted: Draft,
 ): AsyncGenerator<NewMove[]> {
   const held = Math.floor(HELD.most / drafted.givers.length);
-  const size = Math.min(PAGE_SIZE, Math.max(HELD.least, held));
+  const pageSize = PAGE_SIZE[database.engineName];
+  const size = Math.min(pageSize, Math.max(HELD.least, held));
   const leaving = new Map(
     drafted.givers.map(({ name }) => [name, new Leaving(database, kind, name, size)]),
   );
   let seq = 0;
-  for (const ways of waysOf(drafted, PAGE_SIZE)) {
+  for (const ways of waysOf(drafted, pageSize)) {
     const page: NewMove[] = [];
     for (const { from, to } of ways) {
       const objects = leaving.get(from);

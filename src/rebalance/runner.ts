@@ -20,6 +20,8 @@ import { DEFAULT_RATE } from './steps.js';
 const BATCH_SIZE = 250;
 // A batch has the moves of so long, so that a slow plan does not write more often than needed.
 const BATCH_MS = 100;
+// Users have as much time as a batch has taken, but no more than so long.
+const GIVE_WAY_MS = 25;
 // Whoever has not come again for so long has died.
 const RUNNER_SECONDS = 10;
 
@@ -46,12 +48,15 @@ export async function runPlan(
   let speed = new Speed(now);
   while (!signal?.aborted) {
     const { allowance } = speed;
+    const began = performance.now();
     const done = await database.write((trx) => makeMoves(trx, plan, runner, allowance));
+    const tookMs = performance.now() - began;
     now = done.plan;
     onProgress?.(now);
     if (done.isOver) return now;
     speed.spend(done);
-    await sleep(speed.waitMs(done), undefined, signal && { signal }).catch(() => undefined);
+    const waitMs = Math.max(speed.waitMs(done), Math.min(tookMs, GIVE_WAY_MS));
+    await sleep(waitMs, undefined, signal && { signal }).catch(() => undefined);
     if (!speed.isOf(now)) speed = new Speed(now);
   }
   await database.write((trx) => releasePlan(trx, plan.id, id));

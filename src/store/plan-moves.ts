@@ -138,6 +138,7 @@ export async function makeMoves(
   allowance: Allowance,
 ): Promise<Batch> {
   const { version } = await lockKind(trx, kind);
+  if (engineOf(trx) === 'postgres') await trx.raw(BY_INDEX);
   if (!(await renew(trx, id, runner))) {
     return { plan: await getPlan(trx, id), isOver: true, used: new Map(), made: 0 };
   }
@@ -162,6 +163,12 @@ export async function makeMoves(
     : await getPlan(trx, id);
   return { plan: now, isOver: isLast, used, made: made.length };
 }
+
+// A plan's moves have just been written, and PostgreSQL knows nothing of them yet: for each batch it would
+// read and sort them all.
+const BY_INDEX = `select ${['seqscan', 'bitmapscan', 'sort', 'hashjoin', 'mergejoin']
+  .map((way) => `set_config('enable_${way}', 'off', true)`)
+  .join(', ')}`;
 
 // By the database's clock, for runners are on several machines.
 const UNTIL = {
