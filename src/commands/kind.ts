@@ -74,7 +74,7 @@ export async function setKind(kind: string, options: SettingsOptions): Promise<v
   const input = { kind, ...settingsOf(options) };
   await change(operations.setKind, input, options, ({ changed, detail }, did) => {
     const what = Object.entries(detail).map(
-      ([key, { from, to }]) => `${key} ${String(from ?? 'none')} → ${String(to ?? 'none')}`,
+      ([key, { from, to }]) => `${key} ${show(from)} → ${show(to)}`,
     );
     return changed
       ? `${did('set')} kind ${kind}: ${what.join(', ')}`
@@ -89,4 +89,9 @@ export async function removeKind(kind: string, options: ChangeOptions): Promise<
     options,
     (_done, did) => `${did('remove')} kind ${kind}`,
   );
+}
+
+function show(value: unknown): string {
+  const isPlain = ['string', 'number', 'boolean'].includes(typeof value);
+  return isPlain ? String(value) : 'none';
 }
