@@ -89,3 +89,8 @@ export async function removeKind(kind: string, options: ChangeOptions): Promise<
     (_done, did) => `${did('remove')} kind ${kind}`,
   );
 }
+
+function show(value: unknown): string {
+  const isPlain = ['string', 'number', 'boolean'].includes(typeof value);
+  return isPlain ? String(value) : 'none';
+}

@@ -16,8 +16,9 @@ import type { Plan } from '../store/plans.js';
 import { Pace } from './pace.js';
 import { DEFAULT_RATE } from './steps.js';
 
-// A few milliseconds in a transaction, and assignments go on in between.
-const BATCH_SIZE = 250;
+// Of a plan that may go as fast as it can: some milliseconds in a transaction, and assignments go on in
+// between. On SQLite they hold the event loop; on PostgreSQL a batch waits for many answers.
+const BATCH_SIZE = { sqlite: 250, postgres: 1_000 } as const;
 // A batch has the moves of so long, so that a slow plan does not write more often than needed.
 const BATCH_MS = 100;
 // Users have as much time as a batch has taken, but no more than so long.
@@ -30,7 +31,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Whoever calls again with the same one is the same. */
   readonly runner?: string;
-  /** Told after every batch. */
+  /** Told after every batch that was made here. */
   readonly onProgress?: ((plan: Plan) => void) | undefined;
 }
 
@@ -45,19 +46,20 @@ export async function runPlan(
 ): Promise<Plan> {
   const runner: Runner = { id, seconds: RUNNER_SECONDS };
   let now = plan;
-  let speed = new Speed(now);
+  const most = BATCH_SIZE[database.engineName];
+  let speed = new Speed(now, most);
   while (!signal?.aborted) {
     const { allowance } = speed;
     const began = performance.now();
     const done = await database.write((trx) => makeMoves(trx, plan, runner, allowance));
     const tookMs = performance.now() - began;
     now = done.plan;
-    onProgress?.(now);
+    if (done.isMine) onProgress?.(now);
     if (done.isOver) return now;
     speed.spend(done);
     const waitMs = Math.max(speed.waitMs(done), Math.min(tookMs, GIVE_WAY_MS));
     await sleep(waitMs, undefined, signal && { signal }).catch(() => undefined);
-    if (!speed.isOf(now)) speed = new Speed(now);
+    if (!speed.isOf(now)) speed = new Speed(now, most);
   }
   await database.write((trx) => releasePlan(trx, plan.id, id));
   return now;
@@ -67,10 +69,13 @@ export async function runPlan(
 class Speed {
   readonly #rate: number;
   readonly #bucketRate: number | null;
+  readonly #most: number;
   readonly #all: Pace;
   readonly #buckets = new Map<string, Pace>();
 
-  constructor({ rate, bucket_rate }: Plan) {
+  /** `most` at a time. */
+  constructor({ rate, bucket_rate }: Plan, most: number) {
+    this.#most = most;
     this.#rate = rate ?? DEFAULT_RATE;
     this.#bucketRate = bucket_rate;
     this.#all = new Pace(this.#rate, performance.now());
@@ -83,7 +88,7 @@ class Speed {
   get allowance(): Allowance {
     const now = performance.now();
     return {
-      moves: Math.min(BATCH_SIZE, Math.max(1, this.#all.due(now))),
+      moves: Math.min(this.#most, Math.max(1, this.#all.due(now))),
       of: (bucket) => this.#of(bucket)?.due(now) ?? Infinity,
     };
   }
@@ -96,7 +101,7 @@ class Speed {
   // Until the next batch. Where all moves wait for their buckets, nothing is due before these are.
   waitMs({ made }: Batch): number {
     if (made === 0) return BATCH_MS;
-    return this.#all.waitMs(Math.min(BATCH_SIZE, Math.ceil((this.#rate * BATCH_MS) / 1_000)));
+    return this.#all.waitMs(Math.min(this.#most, Math.ceil((this.#rate * BATCH_MS) / 1_000)));
   }
 
   #of(bucket: string): Pace | undefined {
@@ -169,9 +174,14 @@ export class PlanRunner {
 
   async #run(plan: Plan): Promise<void> {
     const { signal } = this.#stop;
-    this.#events.onStart?.(plan);
+    let isRunHere = false;
+    const onProgress = (): void => {
+      if (!isRunHere) this.#events.onStart?.(plan);
+      isRunHere = true;
+    };
     try {
-      this.#events.onEnd?.(await runPlan(this.#database, plan, { signal, runner: this.#id }));
+      const ended = await runPlan(this.#database, plan, { signal, runner: this.#id, onProgress });
+      if (isRunHere) this.#events.onEnd?.(ended);
     } catch (error) {
       this.#events.onError(error);
     }

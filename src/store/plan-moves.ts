@@ -109,7 +109,9 @@ export interface Allowance {
 export interface Batch {
   /** As it is afterwards. */
   readonly plan: Plan;
-  /** Whether somebody else runs it, or nobody may any more. */
+  /** Whether it was made: nobody else runs the plan, and it is running. */
+  readonly isMine: boolean;
+  /** Whether there is no other batch for this runner. */
   readonly isOver: boolean;
   /** In how many moves each bucket took part. */
   readonly used: ReadonlyMap<string, number>;
@@ -140,7 +142,8 @@ export async function makeMoves(
   const { version } = await lockKind(trx, kind);
   if (engineOf(trx) === 'postgres') await trx.raw(BY_INDEX);
   if (!(await renew(trx, id, runner))) {
-    return { plan: await getPlan(trx, id), isOver: true, used: new Map(), made: 0 };
+    const plan = await getPlan(trx, id);
+    return { plan, isMine: false, isOver: true, used: new Map(), made: 0 };
   }
   const plan = await getPlan(trx, id);
   const buckets = await listBuckets(trx, kind);
@@ -161,7 +164,7 @@ export async function makeMoves(
   const now = isLast
     ? await setState(trx, await getPlan(trx, id), 'done', 'plan done', { actor: by.actor })
     : await getPlan(trx, id);
-  return { plan: now, isOver: isLast, used, made: made.length };
+  return { plan: now, isMine: true, isOver: isLast, used, made: made.length };
 }
 
 // A plan's moves have just been written, and PostgreSQL knows nothing of them yet: for each batch it would

@@ -244,9 +244,9 @@ for (const engine of engines) {
       const table = await run(['kind', 'list'], { env });
       assert.equal(
         table.stdout,
-        'KIND     POLICY    NORMALIZE  COOKIE  THRESHOLD  BUCKETS  OBJECTS\n' +
-          'homedir  emptiest  none       yes     10%              1        0\n' +
-          'hub      emptiest  none       yes     10%              2        3\n',
+        'KIND     POLICY    NORMALIZE  COOKIE  THRESHOLD  RAMP  BUCKETS  OBJECTS\n' +
+          'homedir  emptiest  none       yes     10%           -        1        0\n' +
+          'hub      emptiest  none       yes     10%           -        2        3\n',
       );
       const { stdout } = await run(['kind', 'list', '--json'], { env });
       const [, hub] = JSON.parse(stdout) as Record<string, unknown>[];
@@ -258,6 +258,7 @@ for (const engine of engines) {
         normalize: 'none',
         cookie: true,
         threshold: 10,
+        ramp: null,
         buckets: ['hub-0', 'hub-1'],
         objects: 3,
       });

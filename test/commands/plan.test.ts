@@ -266,7 +266,7 @@ for (const engine of engines) {
       await assertMovedOnce(prepared, 10);
       const [bucket] = await database.knex('shard').where({ name: 'user-0' }).pluck<string[]>('bucket'); // prettier-ignore
       await eventually('it is told', async () => {
-        return (await (await service.shard('user-0')).text()) === `${bucket}\n`;
+        return (await (await service.shard('user-0')).text()) === `${bucket ?? ''}\n`;
       });
       await eventually('it is in the log', () => service.log.includes('have ended'));
       assert.match(
@@ -383,32 +383,32 @@ for (const engine of engines) {
       await plan('apply', '1', '--rate=20', '--no-wait');
       await hasMade(database, 5);
       assert.equal(await service.stop(), 0);
-      const [row] = await database.knex('plan').select<{ state: string; runner: string | null }[]>('state', 'runner'); // prettier-ignore
-      assert.deepEqual([row?.state, row?.runner], ['running', null]);
+      assert.equal((await getPlan(database.knex, 1)).state, 'running');
+      assert.deepEqual(await database.knex('plan').pluck('runner'), [null]);
       await printed(plan('resume', '1', '--rate=10000'));
       await assertMovedOnce(prepared, 100);
     });
 
-    it('by one of two services is taken over by the other when that one is killed', async (t) => {
-      if (engine.name === 'sqlite') t.skip('one service has a file');
-      else {
-        const prepared = await prepare(engine, 300);
-        const { env, plan, database } = prepared;
-        const cwd = temporaryDirectory();
-        const start = () => Service.start(env.DATABASE_URL, { cwd });
-        const services = [await start(), await start()];
-        await plan('drain', 'hub-0');
-        await plan('apply', '1', '--rate=20', '--no-wait');
-        await hasMade(database, 5);
-        const runs = ({ log }: Service) => log.includes('making the moves of a plan');
-        assert.deepEqual(services.map(runs).toSorted(), [false, true]);
-        await services.find(runs)?.stop('SIGKILL');
-        await isDone(database);
-        await assertMovedOnce(prepared, 100);
-        const [other] = services.filter(({ process }) => process.signalCode === null);
-        assert.equal(other && runs(other), true);
-        assert.equal(await other?.stop(), 0);
-      }
+    // A file has one service.
+    if (engine.name === 'sqlite') return;
+
+    it('by one of two services is taken over by the other when that one is killed', async () => {
+      const prepared = await prepare(engine, 300);
+      const { env, plan, database } = prepared;
+      const cwd = temporaryDirectory();
+      const start = () => Service.start(env.DATABASE_URL, { cwd });
+      const services = [await start(), await start()];
+      await plan('drain', 'hub-0');
+      await plan('apply', '1', '--rate=20', '--no-wait');
+      await hasMade(database, 5);
+      const runs = ({ log }: Service) => log.includes('making the moves of a plan');
+      assert.deepEqual(services.map(runs).toSorted(), [false, true]);
+      await services.find(runs)?.stop('SIGKILL');
+      await isDone(database);
+      await assertMovedOnce(prepared, 100);
+      const [other] = services.filter(({ process }) => process.signalCode === null);
+      assert.equal(other && runs(other), true);
+      assert.equal(await other?.stop(), 0);
     });
   });
 }
