@@ -71,7 +71,6 @@ export async function createKind(kind: string, options: SettingsOptions): Promis
 export async function setKind(kind: string, options: SettingsOptions): Promise<void> {
   const input = { kind, ...settingsOf(options) };
   await change(operations.setKind, input, options, ({ changed, detail }, did) => {
-    const show = (value: unknown) => (value === null ? 'none' : JSON.stringify(value));
     const what = Object.entries(detail).map(
       ([key, { from, to }]) => `${key} ${show(from)} → ${show(to)}`,
     );

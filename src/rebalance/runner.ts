@@ -174,14 +174,13 @@ export class PlanRunner {
 
   async #run(plan: Plan): Promise<void> {
     const { signal } = this.#stop;
-    let isRunHere = false;
+    const batches = { count: 0 };
     const onProgress = (): void => {
-      if (!isRunHere) this.#events.onStart?.(plan);
-      isRunHere = true;
+      if (batches.count++ === 0) this.#events.onStart?.(plan);
     };
     try {
       const ended = await runPlan(this.#database, plan, { signal, runner: this.#id, onProgress });
-      if (isRunHere) this.#events.onEnd?.(ended);
+      if (batches.count > 0) this.#events.onEnd?.(ended);
     } catch (error) {
       this.#events.onError(error);
     }

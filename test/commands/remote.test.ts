@@ -82,7 +82,7 @@ const COMMANDS: readonly [operation: string, args: readonly string[], stdin?: st
   ['object explain', ['object', 'explain', 'nosuch']],
   ['object remove', ['object', 'remove', 'dana', '--reason=left']],
   ['plan create', ['plan', 'rebalance', '--dry-run']],
-  ['plan create', ['plan', 'rebalance', '--threshold=5', '--json']],
+  ['plan create', ['plan', 'rebalance', '--threshold=5']],
   ['plan create', ['plan', 'rebalance', '--threshold=0']],
   ['plan create', ['plan', 'drain', 'hub-2', '--dry-run', '--json']],
   ['plan create', ['plan', 'drain', 'hub-2', '--reason=old']],
@@ -99,7 +99,7 @@ const COMMANDS: readonly [operation: string, args: readonly string[], stdin?: st
   ['plan pause', ['plan', 'pause', '2']],
   ['plan resume', ['plan', 'resume', '1']],
   ['plan undo', ['plan', 'undo', '2', '--dry-run']],
-  ['plan undo', ['plan', 'undo', '2', '--reason=sorry', '--json']],
+  ['plan undo', ['plan', 'undo', '2', '--reason=sorry']],
   ['plan cancel', ['plan', 'cancel', '1']],
   ['object list', ['object', 'list', '--kind=hub']],
   ['history list', ['history', 'list', '--kind=hub', '--action=object move']],
@@ -150,7 +150,11 @@ for (const engine of engines) {
       );
       const [beside, asked] = services;
       assert.ok(beside && asked);
+      // What is said in another form, or not done, is so on one engine as on the other.
+      const isOwn = (args: readonly string[]) =>
+        engine.name === 'sqlite' || !args.some((arg) => ['--json', '--dry-run'].includes(arg));
       for (const [, args, stdin = ''] of COMMANDS) {
+        if (!isOwn(args)) continue;
         const type = async (env: NodeJS.ProcessEnv) =>
           plain(await run(args, { env, cwd: files, stdin }));
         const [here, there]: Outcome[] = await Promise.all([
