@@ -51,6 +51,11 @@ class Shell {
     this.process.stdin.write('curl() { command curl -sS "$@"; }\n');
   }
 
+  /** From now on `npx sharder` begins at once, without a look for what to run. */
+  shortenNpx(): void {
+    this.process.stdin.write(`npx() { shift; '${process.execPath}' dist/cli.js "$@"; }\n`);
+  }
+
   /**
    * Runs a command to its end; one that ends in `&` until the service says that it listens. Resolves
    * with what a person would see of it, on stdout and stderr.
@@ -165,6 +170,7 @@ for (const { file, before } of documents) {
       shells.push(shell);
 
       await before(shell, clone);
+      if (file !== 'README.md') shell.shortenNpx();
       const shown = examples(readFileSync(join(ROOT, file), 'utf8'));
       assert.ok(shown.length > 0);
       for (const { command, output } of shown) {

@@ -85,9 +85,8 @@ function toRows(): (events: readonly KindEvent[]) => string {
 }
 
 function toCells(event: KindEvent): Cell[] {
-  const { at, actor, name, from_bucket, to_bucket, reason, plan } = event;
-  const why = [reason, plan === null ? null : `plan ${plan}`].filter((each) => each !== null);
-  return [at, actor, inFull(event), name, from_bucket, to_bucket, why.join(', ') || null];
+  const { at, actor, name, from_bucket, to_bucket, reason } = event;
+  return [at, actor, inFull(event), name, from_bucket, to_bucket, reason];
 }
 
 function toJson(events: readonly KindEvent[]): string {

@@ -245,8 +245,8 @@ for (const engine of engines) {
       assert.equal(
         table.stdout,
         'KIND     POLICY    NORMALIZE  COOKIE  THRESHOLD  RAMP  BUCKETS  OBJECTS\n' +
-          'homedir  emptiest  none       yes     10%           -        1        0\n' +
-          'hub      emptiest  none       yes     10%           -        2        3\n',
+          'homedir  emptiest  none       yes     10%        -           1        0\n' +
+          'hub      emptiest  none       yes     10%        -           2        3\n',
       );
       const { stdout } = await run(['kind', 'list', '--json'], { env });
       const [, hub] = JSON.parse(stdout) as Record<string, unknown>[];
