@@ -43,8 +43,10 @@ export async function serve(flags: Flags, version: string): Promise<void> {
 
   await stop;
   log.info('stopping: answering what is in flight');
-  await Promise.all([close(server, sockets), plans.stop()]);
+  const stopped = plans.stop();
+  await close(server, sockets);
   exitSoon();
+  await stopped;
   await sharder.database.close();
 }
 

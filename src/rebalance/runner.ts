@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
+import { inTime } from '../store/in-time.js';
 import {
   abandonedPlans,
   makeMoves,
@@ -25,6 +26,8 @@ const BATCH_MS = 100;
 const GIVE_WAY_MS = 25;
 // Whoever has not come again for so long has died.
 const RUNNER_SECONDS = 10;
+// So long an answer of the database is waited for.
+const ANSWER_MS = 8_000;
 
 export interface RunOptions {
   /** Ends it after the batch that runs; the plan stays running, and anybody may go on. */
@@ -51,7 +54,10 @@ export async function runPlan(
   while (!signal?.aborted) {
     const { allowance } = speed;
     const began = performance.now();
-    const done = await database.write((trx) => makeMoves(trx, plan, runner, allowance));
+    const done = await inTime(
+      database.write((trx) => makeMoves(trx, plan, runner, allowance)),
+      ANSWER_MS,
+    );
     const tookMs = performance.now() - began;
     now = done.plan;
     if (done.isMine) onProgress?.(now);
@@ -61,7 +67,10 @@ export async function runPlan(
     await sleep(waitMs, undefined, signal && { signal }).catch(() => undefined);
     if (!speed.isOf(now)) speed = new Speed(now, most);
   }
-  await database.write((trx) => releasePlan(trx, plan.id, id));
+  await inTime(
+    database.write((trx) => releasePlan(trx, plan.id, id)),
+    ANSWER_MS,
+  );
   return now;
 }
 
@@ -160,7 +169,7 @@ export class PlanRunner {
   async #look(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     try {
-      for (const plan of await this.#database.read(abandonedPlans)) {
+      for (const plan of await inTime(this.#database.read(abandonedPlans), ANSWER_MS)) {
         if (this.#running.has(plan.id)) continue;
         this.#running.set(
           plan.id,

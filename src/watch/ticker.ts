@@ -10,7 +10,7 @@ import {
   type EventPage,
   type EventPlace,
 } from '../store/events.js';
-import { unavailable } from '../store/postgres-errors.js';
+import { inTime } from '../store/in-time.js';
 
 const EVERY_MS = 200;
 const PAGE_SIZE = 500;
@@ -44,7 +44,7 @@ export class Ticker {
     const key = formatPlace(after);
     let page = pages.get(key);
     if (!page) {
-      page = inTime(eventsPage(this.database, kind, after, PAGE_SIZE));
+      page = inTime(eventsPage(this.database, kind, after, PAGE_SIZE), PAGE_TIMEOUT_MS);
       pages.set(key, page);
     }
     return page;
@@ -91,18 +91,5 @@ export class Ticker {
       }
     } while (waiters.size + pages.size > 0);
     this.#kinds.delete(kind);
-  }
-}
-
-// A connection that is dead without a word would be waited for.
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  const done = new AbortController();
-  const late = sleep(PAGE_TIMEOUT_MS, undefined, { signal: done.signal }).then(() => {
-    throw unavailable();
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    done.abort();
   }
 }
