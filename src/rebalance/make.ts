@@ -113,9 +113,10 @@ export async function makeUndo(
   if (isDry) return { ...undo, moves: plan.made };
   const undoing = await database.write((trx) => insertPlan(trx, undo, by));
   let moves = 0;
-  for (let before = plan.moves; ;) {
+  for (let before: number | undefined; ;) {
+    const last = before;
     const { added, next } = await database.write((trx) =>
-      insertReturns(trx, undoing, plan, moves, PAGE_SIZE[database.engineName], before),
+      insertReturns(trx, undoing, plan, moves, PAGE_SIZE[database.engineName], last),
     );
     moves += added;
     onProgress?.(moves, plan.made);

@@ -51,10 +51,14 @@ export async function insertMoves(
   );
 }
 
+// Of the column `seq`.
+const MAX_INTEGER = 2_147_483_647;
+
 /**
  * Adds to the plan `undo` the moves of `plan` backwards, the last first: of those that were made, and
  * whose object is still where that put it, as many as are looked at before `before`. Resolves with how
- * many were added, and where to go on; null at the end. They are numbered from `seq`.
+ * many were added, and where to go on; null at the end. They are numbered from `seq`. Between those that were
+ * planned numbers may be missing.
  */
 export async function insertReturns(
   trx: Knex.Transaction,
@@ -62,7 +66,7 @@ export async function insertReturns(
   plan: Plan,
   seq: number,
   limit: number,
-  before: number,
+  before = MAX_INTEGER,
 ): Promise<{ added: number; next: number | null }> {
   const [seen] = await queryRows<{ first: number | null; n: number | string }>(
     trx,

@@ -189,6 +189,19 @@ for (const engine of engines) {
       assert.equal(redone.made, 8);
     });
 
+    it('is undone to its last move, also where objects left while it was planned', async () => {
+      const { database } = await withUsers(engine, 40);
+      const before = await whereAll(database);
+      const made = await plan(database, { goal: 'drain', buckets: ['hub-0'] });
+      // as if the third had left before its move was written
+      await database.knex('plan_move').where({ plan: made.id, seq: 2 }).delete();
+      await database.knex('plan').where({ id: made.id }).update({ moves: 9 });
+      const done = await apply(database, made);
+      assert.deepEqual([done.state, done.made], ['done', 9]);
+      assert.equal((await undo(database, done)).made, 9);
+      assert.deepEqual(await whereAll(database), before);
+    });
+
     it('can be undone in part, when it was cancelled in the middle', async () => {
       const { database } = await withUsers(engine, 400);
       const before = await whereAll(database);
