@@ -2,7 +2,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { SharderError } from '../errors.js';
-import { listBuckets } from '../store/buckets.js';
+import { listBuckets, unknownBucket } from '../store/buckets.js';
 import type { By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import { getKind } from '../store/kinds.js';
@@ -36,7 +36,7 @@ export interface MakeOptions {
 }
 
 /** A plan that was worked out, and was not stored. */
-export type Draught = Pick<Plan, 'kind' | 'goal' | 'detail' | 'moves'>;
+export type UnstoredPlan = Pick<Plan, 'kind' | 'goal' | 'detail' | 'moves'>;
 
 // So many moves are written at once, and objects of a bucket read: a few milliseconds on SQLite, which holds
 // the event loop meanwhile.
@@ -57,7 +57,7 @@ export async function makePlan(
   wanted: Wanted,
   by: By,
   { isDry = false, onProgress }: MakeOptions = {},
-): Promise<Plan | Draught> {
+): Promise<Plan | UnstoredPlan> {
   const { settings } = await database.read((knex) => getKind(knex, kind));
   const all = await database.read((knex) => listBuckets(knex, kind));
   const pins = await database.read((knex) => countPinned(knex, kind));
@@ -96,7 +96,7 @@ export async function makeUndo(
   id: number,
   by: By,
   { isDry = false, onProgress }: MakeOptions = {},
-): Promise<Plan | Draught> {
+): Promise<Plan | UnstoredPlan> {
   const plan = await database.read((knex) => getPlan(knex, id));
   checkState(plan, 'undone', ['cancelled', 'done']);
   const outcomes = plan.detail.outcomes.map(({ bucket, before, after }) => {
@@ -134,12 +134,7 @@ function checkGoal(goal: Goal, kind: string, buckets: readonly PlanBucket[]): vo
   }
   for (const name of goal.buckets) {
     const bucket = buckets.find((each) => each.name === name);
-    if (!bucket) {
-      throw new SharderError(
-        'unknown_bucket',
-        `kind ${kind} has no bucket ${JSON.stringify(name)}: it has ${names.join(', ') || 'none'}`,
-      );
-    }
+    if (!bucket) throw unknownBucket(kind, name, names);
     if (goal.goal === 'spread' && bucket.state !== 'active') {
       throw new SharderError(
         'closed',
@@ -167,7 +162,7 @@ async function* movesOf(
     const page: NewMove[] = [];
     for (const { from, to } of ways) {
       const objects = leaving.get(from);
-      if (objects?.isRead) await objects.read();
+      if (objects?.isUsedUp) await objects.read();
       const name = objects?.next();
       if (name !== undefined) page.push([seq, name, from, to]);
       seq++;
@@ -194,7 +189,7 @@ class Leaving {
   }
 
   /** Whether those that were read have been taken, and there may be more. */
-  get isRead(): boolean {
+  get isUsedUp(): boolean {
     return this.#at === this.#page.length && !this.#isOver;
   }
 

@@ -5,15 +5,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
 import { inTime } from '../store/in-time.js';
-import {
-  abandonedPlans,
-  makeMoves,
-  releasePlan,
-  type Allowance,
-  type Batch,
-  type Runner,
-} from '../store/plan-moves.js';
+import { abandonedPlans, releasePlan, type Runner } from '../store/plan-moves.js';
 import type { Plan } from '../store/plans.js';
+import { makeMoves, type Allowance, type Batch } from './batch.js';
 import { Pace } from './pace.js';
 import { DEFAULT_RATE } from './steps.js';
 

@@ -68,10 +68,17 @@ export async function getBucket(knex: Knex, kind: string, name: string): Promise
   const names = await knex('bucket')
     .where({ kind })
     .orderBy('name')
-    .limit(11)
+    .limit(SHOWN + 1)
     .pluck<string[]>('name');
-  const there = names.length > 10 ? [...names.slice(0, 10), '…'] : names;
-  throw new SharderError(
+  throw unknownBucket(kind, name, names);
+}
+
+const SHOWN = 10;
+
+/** The error for a bucket that is none of `names`, which are those of the kind in order. */
+export function unknownBucket(kind: string, name: string, names: readonly string[]): SharderError {
+  const there = names.length > SHOWN ? [...names.slice(0, SHOWN), '…'] : names;
+  return new SharderError(
     'unknown_bucket',
     `kind ${kind} has no bucket ${JSON.stringify(name)}: it has ${there.join(', ') || 'none'}`,
   );

@@ -1,9 +1,7 @@
-// The moves of a plan: how they are added, and made.
+// The table `plan_move`: the moves of plans, and who makes them.
 
 import type { Knex } from 'knex';
-import { listBuckets, type Bucket } from './buckets.js';
-import { lockKind } from './kinds.js';
-import { getPlan, setState, type Plan } from './plans.js';
+import { getPlan, type Plan } from './plans.js';
 import { EACH, engineOf, queryRows, runStatement } from './rows.js';
 
 /** A move that is to be added, `seq` its place in the plan. */
@@ -87,42 +85,14 @@ export async function insertReturns(
   return { added, next: Number(seen.n) < limit ? null : seen.first };
 }
 
-/** Why a move is not made: what is otherwise than when it was planned. */
-export type Drift =
-  | 'gone' // there is no object of that name any more
-  | 'moved' // it is in another bucket
-  | 'pinned'
-  | 'bucket removed'
-  | 'bucket closed' // it is cordoned or draining
-  | 'bucket full';
-
 /** Who applies a plan at the moment, and for how long nobody else may unless it comes again. */
 export interface Runner {
   readonly id: string;
   readonly seconds: number;
 }
 
-/** What a batch may do. */
-export interface Allowance {
-  readonly moves: number;
-  /** For each bucket that may take part in so many moves only, fewer than `moves`. */
-  readonly of: (bucket: string) => number;
-}
-
-/** What a batch has done. */
-export interface Batch {
-  /** As it is afterwards. */
-  readonly plan: Plan;
-  /** Whether it was made: nobody else runs the plan, and it is running. */
-  readonly isMine: boolean;
-  /** Whether there is no other batch for this runner. */
-  readonly isOver: boolean;
-  /** In how many moves each bucket took part. */
-  readonly used: ReadonlyMap<string, number>;
-  readonly made: number;
-}
-
-interface Waiting {
+/** A move that waits, with what its object is now; nulls where there is none. */
+export interface WaitingMove {
   readonly seq: number;
   readonly name: string;
   readonly from_bucket: string;
@@ -130,45 +100,6 @@ interface Waiting {
   readonly id: number | string | null;
   readonly bucket: string | null;
   readonly pinned: number | boolean | null;
-}
-
-/**
- * Makes the next moves of a plan that is running, in one transaction under the kind's lock: those that
- * still are as planned; the others are skipped, with why. Whoever calls is its runner from then on, if
- * no other is. At the end of the moves the plan is done. Throws `unknown_plan`.
- */
-export async function makeMoves(
-  trx: Knex.Transaction,
-  { id, kind }: Pick<Plan, 'id' | 'kind'>,
-  runner: Runner,
-  allowance: Allowance,
-): Promise<Batch> {
-  const { version } = await lockKind(trx, kind);
-  if (engineOf(trx) === 'postgres') await trx.raw(BY_INDEX);
-  if (!(await renew(trx, id, runner))) {
-    const plan = await getPlan(trx, id);
-    return { plan, isMine: false, isOver: true, used: new Map(), made: 0 };
-  }
-  const plan = await getPlan(trx, id);
-  const buckets = await listBuckets(trx, kind);
-  const stopped = buckets.map(({ name }) => name).filter((name) => allowance.of(name) < 1);
-  const read = await readWaiting(trx, plan, stopped, allowance.moves);
-  const { made, skipped, used } = decide(read, buckets, allowance, plan.goal === 'undo');
-  const by = { actor: plan.started_by ?? plan.actor, reason: plan.reason };
-
-  await writeMade(trx, plan, version, by, made);
-  for (const [why, seqs] of skipped) await mark(trx, id, seqs, 'skipped', why);
-  const skips = [...skipped.values()].reduce((sum, seqs) => sum + seqs.length, 0);
-  await trx('plan')
-    .where({ id })
-    .update({ made: plan.made + made.length, skipped: plan.skipped + skips });
-
-  const isAll = made.length + skips === read.length && stopped.length === 0;
-  const isLast = isAll && read.length < allowance.moves;
-  const now = isLast
-    ? await setState(trx, await getPlan(trx, id), 'done', 'plan done', { actor: by.actor })
-    : await getPlan(trx, id);
-  return { plan: now, isMine: true, isOver: isLast, used, made: made.length };
 }
 
 // A plan's moves have just been written, and PostgreSQL knows nothing of them yet: for each batch it would
@@ -184,8 +115,17 @@ const UNTIL = {
 } as const;
 const NOW = { sqlite: `strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`, postgres: 'now()' } as const;
 
-async function renew(trx: Knex.Transaction, id: number, runner: Runner): Promise<boolean> {
+/**
+ * Whether the plan is running and this runner's, if no other holds it: it is, from now on. On PostgreSQL what
+ * follows in the transaction goes by indexes.
+ */
+export async function takePlan(
+  trx: Knex.Transaction,
+  id: number,
+  runner: Runner,
+): Promise<boolean> {
   const engine = engineOf(trx);
+  if (engine === 'postgres') await trx.raw(BY_INDEX);
   const renewed = await runStatement(
     trx,
     `update plan set runner = ?, runner_until = ${UNTIL[engine]}
@@ -223,83 +163,32 @@ const OBJECT = {
     select id, bucket, pinned from shard where kind = ? and name = m.name limit 1) s on true`,
 } as const;
 
-async function readWaiting(
+/** The next moves that wait, in their order, but for those from or to buckets that are `stopped`. */
+export async function readWaiting(
   trx: Knex.Transaction,
   { id, kind }: Plan,
   stopped: readonly string[],
   limit: number,
-): Promise<Waiting[]> {
+): Promise<WaitingMove[]> {
   const moves = trx('plan_move').where({ plan: id, state: 'waiting' }).orderBy('seq').limit(limit);
   if (stopped.length > 0) {
     void moves.whereNotIn('from_bucket', stopped).whereNotIn('to_bucket', stopped);
   }
   const { sql, bindings } = moves.select('seq', 'name', 'from_bucket', 'to_bucket').toSQL();
-  return queryRows<Waiting>(
+  return queryRows<WaitingMove>(
     trx,
     `select m.*, s.id, s.bucket, s.pinned from (${sql}) m ${OBJECT[engineOf(trx)]} order by m.seq`,
     [...(bindings as Knex.Value[]), kind],
   );
 }
 
-interface Decision {
-  readonly made: readonly Waiting[];
-  readonly skipped: ReadonlyMap<Drift, readonly number[]>;
-  readonly used: ReadonlyMap<string, number>;
-}
-
-// What neither is made nor skipped waits for its buckets' turn. An undo may put an object back where no
-// new one may go: it has been there.
-function decide(
-  moves: readonly Waiting[],
-  buckets: readonly Bucket[],
-  allowance: Allowance,
-  isUndo: boolean,
-): Decision {
-  const members = new Map(buckets.map((bucket) => [bucket.name, bucket.members]));
-  const targets = new Map(buckets.map((bucket) => [bucket.name, bucket]));
-  const made: Waiting[] = [];
-  const skipped = new Map<Drift, number[]>();
-  const used = new Map<string, number>();
-  const use = (bucket: string) => used.get(bucket) ?? 0;
-  for (const move of moves) {
-    const { from_bucket: from, to_bucket: to } = move;
-    const target = targets.get(to);
-    const drift = driftOfObject(move) ?? driftOfBucket(target, members.get(to) ?? 0, isUndo);
-    if (drift) {
-      skipped.set(drift, [...(skipped.get(drift) ?? []), move.seq]);
-      continue;
-    }
-    if (use(from) >= allowance.of(from) || use(to) >= allowance.of(to)) continue;
-    used.set(from, use(from) + 1).set(to, use(to) + 1);
-    members.set(from, (members.get(from) ?? 0) - 1).set(to, (members.get(to) ?? 0) + 1);
-    made.push(move);
-  }
-  return { made, skipped, used };
-}
-
-function driftOfObject({ id, bucket, from_bucket, pinned }: Waiting): Drift | undefined {
-  if (id === null) return 'gone';
-  if (bucket !== from_bucket) return 'moved';
-  return pinned ? 'pinned' : undefined;
-}
-
-function driftOfBucket(
-  bucket: Bucket | undefined,
-  members: number,
-  isUndo: boolean,
-): Drift | undefined {
-  if (!bucket) return 'bucket removed';
-  const isOpen = bucket.state === 'active' || (isUndo && bucket.state === 'cordoned');
-  if (!isOpen) return 'bucket closed';
-  return bucket.capacity !== null && members >= bucket.capacity ? 'bucket full' : undefined;
-}
-
-async function writeMade(
+/** Makes moves, each with its line of the history, which has the kind's version. */
+export async function writeMade(
   trx: Knex.Transaction,
   { id, kind }: Plan,
   version: number,
   { actor, reason }: { readonly actor: string; readonly reason: string | null },
-  made: readonly Waiting[],
+  made: readonly WaitingMove[],
 ): Promise<void> {
   if (made.length === 0) return;
   const each = EACH[engineOf(trx)];
@@ -319,7 +208,7 @@ async function writeMade(
       where shard.id = cast(m.value ->> 0 as bigint)`,
     [moves],
   );
-  await mark(
+  await markMoves(
     trx,
     id,
     made.map(({ seq }) => seq),
@@ -327,12 +216,13 @@ async function writeMade(
   );
 }
 
-async function mark(
+/** Says what has become of moves, and of those that were skipped, why. */
+export async function markMoves(
   trx: Knex.Transaction,
   plan: number,
   seqs: readonly number[],
   state: 'made' | 'skipped',
-  why: Drift | null = null,
+  why: string | null = null,
 ): Promise<void> {
   await runStatement(
     trx,

@@ -5,13 +5,13 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { makeMoves } from '../../src/rebalance/batch.js';
 import { makePlan, makeUndo, type Wanted } from '../../src/rebalance/make.js';
 import { PlanRunner, runPlan } from '../../src/rebalance/runner.js';
 import * as steps from '../../src/rebalance/steps.js';
 import { Sharder, SharderError, type Database } from '../../src/index.js';
 import { setBucket, setBucketState } from '../../src/store/buckets.js';
 import * as store from '../../src/store/objects.js';
-import { makeMoves } from '../../src/store/plan-moves.js';
 import { countSkipped, getPlan, listMoves, type Plan } from '../../src/store/plans.js';
 import { declareHub, engines, hubs, open, type TestEngine } from '../engines.js';
 
