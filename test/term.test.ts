@@ -2,14 +2,15 @@
 // history has a move.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { directoryWith } from './commands/run.js';
 import { engines, needsPostgres, open, temporaryDirectory } from './engines.js';
 import { freePort } from './postgres.js';
@@ -51,10 +52,6 @@ class Supervised {
     service.process.once('exit', () => {
       if (!this.#isStopping) void this.start();
     });
-  }
-
-  path(file: string): string {
-    return join(this.#cwd, file);
   }
 
   get directory(): string {
@@ -107,8 +104,7 @@ for (const [engine, other] of [engines, engines.toReversed()]) {
       const service = new Supervised(url, await freePort());
       await service.start();
       const told: Told = new Map();
-      const mayGo = () => existsSync(service.path('users-may-go'));
-      const script = promisify(execFile)(SCRIPT, {
+      const script = spawn(SCRIPT, {
         cwd: service.directory,
         env: {
           PATH: `${bin}:${process.env.PATH ?? ''}`,
@@ -116,18 +112,27 @@ for (const [engine, other] of [engines, engines.toReversed()]) {
           SHARDER_TOKEN: TOKEN,
           OTHER_DATABASE_URL: await other.createDatabase(),
         },
+        stdio: ['pipe', 'pipe', 'inherit'],
       });
-      let isOver = false;
-      const ended = script.finally(() => (isOver = true));
-      const isThere = () => existsSync(service.path('users-are-there')) || isOver;
-      while (!isThere()) await turn();
-      const asking = Array.from({ length: 8 }, (_, i) =>
-        askOn(service.url, told, () => mayGo() || isOver, i * 1_000_000),
-      );
-      await Promise.all(asking);
-      writeFileSync(service.path('users-are-gone'), '');
-      const { stdout } = await ended;
-      assert.match(stdout, /all is as it should be\n$/);
+      const exited = once(script, 'exit');
+      let mayGo = false;
+      let asking: Promise<void>[] = [];
+      let last = '';
+      for await (const line of createInterface({ input: script.stdout })) {
+        if (line === 'users may come') {
+          asking = Array.from({ length: 8 }, (_, i) =>
+            askOn(service.url, told, () => mayGo, i * 1_000_000),
+          );
+        }
+        if (line === 'users may go') {
+          mayGo = true;
+          await Promise.all(asking);
+          script.stdin.end('they are gone\n');
+        }
+        last = line;
+      }
+      mayGo = true;
+      assert.deepEqual([await exited, last], [[0, null], 'all is as it should be']);
       await service.stop();
 
       // Whoever was told several buckets was moved in between, to each of them.
