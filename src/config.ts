@@ -6,14 +6,19 @@ import proxyAddr from 'proxy-addr';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { SharderError } from './errors.js';
-import { noLogKey } from './log-names.js';
 import { checkBucketName, checkKindName } from './names.js';
+import {
+  type AdminToken,
+  readAdminTokens,
+  readCookieSecrets,
+  readLogKey,
+  secret,
+} from './secrets.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
 import { kindSettingsSchema } from './store/kind-settings.js';
 
 const DEFAULT_CONFIG_FILE = 'sharder.yml';
-const MIN_SECRET_LENGTH = 32;
 
 const bucket = z.preprocess(
   (value) => (typeof value === 'string' ? { name: value } : value),
@@ -99,13 +104,6 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   /** For `log.names: hash`. */
   readonly logKey?: string;
 };
-
-export interface AdminToken {
-  /** The actor in the history. */
-  readonly name: string;
-  readonly scope: 'read' | 'write';
-  readonly token: string;
-}
 
 /** What the command line may set. */
 export interface Flags {
@@ -233,73 +231,6 @@ function parseYaml(path: string, text: string): unknown {
   } catch (error) {
     throw refuse('', (error as Error).message); // an alias without an anchor
   }
-}
-
-// NAME from the environment, or the file that NAME_FILE points to.
-function secret(env: NodeJS.ProcessEnv, name: string): string | undefined {
-  const path = env[`${name}_FILE`];
-  if (env[name] !== undefined && path !== undefined) {
-    throw new SharderError('settings', `${name}: is set, and ${name}_FILE too; unset one of them`);
-  }
-  const value = path === undefined ? env[name] : readSecretFile(`${name}_FILE`, path);
-  if (value?.trim() === '') {
-    throw new SharderError('settings', `${path === undefined ? name : `${name}_FILE`}: is empty`);
-  }
-  return value;
-}
-
-function readSecretFile(name: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (error) {
-    throw new SharderError('settings', `${name}: cannot be read: ${(error as Error).message}`);
-  }
-}
-
-function readCookieSecrets(env: NodeJS.ProcessEnv): string[] {
-  const secrets = (secret(env, 'SHARDER_COOKIE_SECRET') ?? '').split(/[\s,]+/).filter(Boolean);
-  const short = secrets.findIndex((value) => value.length < MIN_SECRET_LENGTH);
-  if (short >= 0) {
-    throw new SharderError(
-      'settings',
-      `SHARDER_COOKIE_SECRET: number ${short + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
-    );
-  }
-  return secrets;
-}
-
-function readLogKey(env: NodeJS.ProcessEnv): string | undefined {
-  const key = secret(env, 'SHARDER_LOG_KEY')?.trim();
-  if (key !== undefined && key.length < MIN_SECRET_LENGTH) {
-    throw noLogKey(`has fewer than ${MIN_SECRET_LENGTH} characters`);
-  }
-  return key;
-}
-
-const ADMIN_TOKEN =
-  /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=(?!=*$))?([\x21-\x7e]+)$/;
-
-// A token; or several, each with a name and what it may do: ops=…, or dashboard:read=….
-function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
-  const given = (secret(env, 'SHARDER_ADMIN_TOKEN') ?? '').split(/[\s,]+/).filter(Boolean);
-  const tokens = given.map((text, i): AdminToken => {
-    const [, name = 'admin', scope = 'write', token = ''] = ADMIN_TOKEN.exec(text) ?? [];
-    if (token.length < MIN_SECRET_LENGTH) {
-      throw new SharderError(
-        'settings',
-        `SHARDER_ADMIN_TOKEN: number ${i + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
-      );
-    }
-    return { name, scope: scope as AdminToken['scope'], token };
-  });
-  const twice = tokens.find(({ name }, i) => tokens.findIndex((each) => each.name === name) !== i);
-  if (twice) {
-    throw new SharderError(
-      'settings',
-      `SHARDER_ADMIN_TOKEN: two tokens are called ${twice.name}: write NAME=TOKEN, or NAME:read=TOKEN, for each`,
-    );
-  }
-  return tokens;
 }
 
 // A password on the command line is seen by everyone on the machine, one in a file ends up in git.

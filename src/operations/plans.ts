@@ -213,7 +213,11 @@ const rates = {
   }),
 };
 
-const stepped = z.object({ ...DONE, ...shown.shape });
+const done = z.object({ ...DONE, ...shown.shape });
+
+function stepped(action: string, plan: store.Plan, changed = true) {
+  return { ...show(plan), action, changed };
+}
 
 export const applyPlan = writing({
   name: 'plan apply',
@@ -221,13 +225,10 @@ export const applyPlan = writing({
   path: `${PATH}/apply`,
   summary: 'Have a running service make the moves of a plan, at a pace',
   input: { ...one, ...rates },
-  output: stepped,
+  output: done,
   example: { plan: 1, rate: 50 },
-  write: async (trx, { plan, rate = steps.DEFAULT_RATE, bucket_rate = null }, by) => ({
-    ...show(await steps.startPlan(trx, plan, { rate, bucketRate: bucket_rate }, by)),
-    action: 'plan apply',
-    changed: true,
-  }),
+  write: async (trx, { plan, rate = steps.DEFAULT_RATE, bucket_rate = null }, by) =>
+    stepped('plan apply', await steps.startPlan(trx, plan, { rate, bucketRate: bucket_rate }, by)),
 });
 
 export const pausePlan = writing({
@@ -236,13 +237,9 @@ export const pausePlan = writing({
   path: `${PATH}/pause`,
   summary: 'Make no more moves for now; what was moved stays',
   input: one,
-  output: stepped,
+  output: done,
   example: { plan: 1 },
-  write: async (trx, { plan }, by) => ({
-    ...show(await steps.pausePlan(trx, plan, by)),
-    action: 'plan pause',
-    changed: true,
-  }),
+  write: async (trx, { plan }, by) => stepped('plan pause', await steps.pausePlan(trx, plan, by)),
 });
 
 export const resumePlan = writing({
@@ -251,7 +248,7 @@ export const resumePlan = writing({
   path: `${PATH}/resume`,
   summary: 'Go on with a plan that was paused; or at another pace with one that runs',
   input: { ...one, ...rates },
-  output: stepped,
+  output: done,
   example: { plan: 1, rate: 100 },
   write: async (trx, { plan, rate, bucket_rate }, by) => {
     const before = await store.lockPlan(trx, plan);
@@ -260,7 +257,7 @@ export const resumePlan = writing({
       before.state !== now.state ||
       before.rate !== now.rate ||
       before.bucket_rate !== now.bucket_rate;
-    return { ...show(now), action: 'plan resume', changed };
+    return stepped('plan resume', now, changed);
   },
 });
 
@@ -270,13 +267,9 @@ export const cancelPlan = writing({
   path: `${PATH}/cancel`,
   summary: 'Make no more moves of a plan for good; what was moved stays, and can be undone',
   input: one,
-  output: stepped,
+  output: done,
   example: { plan: 1 },
-  write: async (trx, { plan }, by) => ({
-    ...show(await steps.cancelPlan(trx, plan, by)),
-    action: 'plan cancel',
-    changed: true,
-  }),
+  write: async (trx, { plan }, by) => stepped('plan cancel', await steps.cancelPlan(trx, plan, by)),
 });
 
 export const undoPlan = acting({

@@ -1,7 +1,7 @@
 // Who may use the management API: a bearer token for each who may, by name.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { AdminToken } from '../../config.js';
+import type { AdminToken } from '../../secrets.js';
 import { SharderError } from '../../errors.js';
 
 export type Scope = AdminToken['scope'];
