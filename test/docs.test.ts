@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -152,8 +152,10 @@ for (const { file, before } of documents) {
     it('prints what its commands print', { timeout: 120_000 }, async () => {
       const clone = temporaryDirectory();
       for (const name of readdirSync(ROOT)) {
-        if (!/\.db|^\.git$/.test(name)) symlinkSync(join(ROOT, name), join(clone, name));
+        if (!/\.db|^\.git$|^dist$/.test(name)) symlinkSync(join(ROOT, name), join(clone, name));
       }
+      // What is built here must not be written under other tests that run it.
+      cpSync(join(ROOT, 'dist'), join(clone, 'dist'), { recursive: true });
       const server = await postgresServer();
       const prefix = await freePortPrefix();
       const ports = (text: string) => text.replaceAll(/\b888(?=\d|\$)/g, prefix);
