@@ -201,18 +201,14 @@ for (const engine of engines) {
       assert.deepEqual(await lines(database), there);
     });
 
-    const oneWriter = engine.name === 'sqlite' && 'SQLite has one writer at a time';
-    it(
-      "waits for nobody who has a kind's lock, and so keeps nobody waiting",
-      { skip: oneWriter },
-      async () => {
-        const { database } = await prepared();
-        await database.knex.transaction(async (trx) => {
-          await trx('kind').increment('version');
-          const pruned = await pruneHistory(database, { before: HORIZON }, BY);
-          assert.equal(pruned.length, 2);
-        });
-      },
-    );
+    if (engine.name === 'sqlite') return; // it has one writer at a time
+    it("waits for nobody who has a kind's lock, and so keeps nobody waiting", async () => {
+      const { database } = await prepared();
+      await database.knex.transaction(async (trx) => {
+        await trx('kind').increment('version');
+        const pruned = await pruneHistory(database, { before: HORIZON }, BY);
+        assert.equal(pruned.length, 2);
+      });
+    });
   });
 }
