@@ -167,13 +167,20 @@ export async function markMoves(
   state: 'made' | 'skipped',
   why: string | null = null,
 ): Promise<void> {
+  const engine = engineOf(trx);
   await runStatement(
     trx,
-    `update plan_move set state = ?, why = ? where plan = ? and seq in (
-      select cast(cast(m.value as text) as integer) from ${EACH[engineOf(trx)]} m)`,
-    [state, why, plan, JSON.stringify(seqs)],
+    `update plan_move set state = ?, why = ? where plan = ? and seq ${ANY[engine]}`,
+    [state, why, plan, engine === 'sqlite' ? `[${seqs.join()}]` : `{${seqs.join()}}`],
   );
 }
+
+// Each is looked up by itself. In a join PostgreSQL, which knows nothing of a new plan's moves yet, may
+// compare all of them with all of these.
+const ANY = {
+  sqlite: 'in (select value from json_each(?))',
+  postgres: '= any(cast(? as integer[]))',
+} as const;
 
 // So many are deleted at once.
 const CHUNK_SIZE = 5_000;

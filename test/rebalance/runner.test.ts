@@ -14,6 +14,8 @@ import { engines, type TestEngine } from '../engines.js';
 import { BY, FAST, plan, withUsers } from './prepare.js';
 
 const RUNNER = { id: 'test', seconds: 1_000 };
+// Where all of a plan's moves were compared with those of a batch it would take longer.
+const LIMIT = { timeout: 10_000 };
 
 /** The drain of hub-0, with half of this many moves, that is running. */
 async function draining(engine: TestEngine, users: number, rates: steps.Rates = FAST) {
@@ -137,6 +139,25 @@ for (const engine of engines) {
       });
       assert.deepEqual(made, [1]);
     });
+
+    it(
+      'makes 20,000 moves that were planned just now, each looked up by itself',
+      LIMIT,
+      async () => {
+        const { database } = await withUsers(engine, 0, 2);
+        const numbers = {
+          sqlite:
+            'with recursive g (n) as (select 1 union all select n + 1 from g where n < 20000) select n from g',
+          postgres: 'select n from generate_series(1, 20000) n',
+        };
+        await database.knex.raw(
+          `insert into shard (kind, bucket, name) select 'hub', 'hub-0', 'user-' || n from (${numbers[engine.name]}) n`,
+        );
+        const { id } = await plan(database, { goal: 'drain', buckets: ['hub-0'] });
+        const started = await database.write((trx) => steps.startPlan(trx, id, FAST, BY));
+        assert.equal((await runPlan(database, started)).made, 20_000);
+      },
+    );
 
     it('goes on at once after an error, and does not wait for itself', async () => {
       const { database, started } = await draining(engine, 20, { rate: 50, bucketRate: null });
