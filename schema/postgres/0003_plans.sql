@@ -15,6 +15,7 @@ create table plan (
   moves        integer     not null default 0,
   made         integer     not null default 0,
   skipped      integer     not null default 0,
+  why_skipped  jsonb       not null default '{}',
   rate         integer,
   bucket_rate  integer,
   runner       text,
@@ -22,7 +23,7 @@ create table plan (
 ) with (fillfactor = 10);
 
 -- One move of a plan. `why` says why it was skipped. No foreign key, which would be looked up
--- for each of very many: a plan goes only with its kind.
+-- for each of very many: those of a plan that is gone are deleted some at a time.
 create table plan_move (
   plan        bigint  not null,
   seq         integer not null,

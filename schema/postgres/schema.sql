@@ -167,6 +167,7 @@ CREATE TABLE public.plan (
     moves integer DEFAULT 0 NOT NULL,
     made integer DEFAULT 0 NOT NULL,
     skipped integer DEFAULT 0 NOT NULL,
+    why_skipped jsonb DEFAULT '{}'::jsonb NOT NULL,
     rate integer,
     bucket_rate integer,
     runner text,

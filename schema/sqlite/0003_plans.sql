@@ -1,7 +1,7 @@
 -- A list of moves, worked out and shown before any is made. `runner` applies it as long as it comes
 -- again before `runner_until`; when it does not, another may go on.
 create table plan (
-  id           integer primary key,
+  id           integer primary key autoincrement, -- the history has it for good
   kind         text    not null,
   goal         text    not null check (goal in ('rebalance', 'drain', 'spread', 'undo')),
   state        text    not null check (state in ('planning', 'planned', 'running', 'paused', 'cancelled', 'done')),
@@ -15,6 +15,7 @@ create table plan (
   moves        integer not null default 0,
   made         integer not null default 0,
   skipped      integer not null default 0,
+  why_skipped  text    not null default '{}' check (json_valid(why_skipped)),
   rate         integer,
   bucket_rate  integer,
   runner       text,
@@ -22,7 +23,7 @@ create table plan (
 ) strict;
 
 -- One move of a plan. `why` says why it was skipped. No foreign key, which would be looked up
--- for each of very many: a plan goes only with its kind.
+-- for each of very many: those of a plan that is gone are deleted some at a time.
 create table plan_move (
   plan        integer not null,
   seq         integer not null,

@@ -97,7 +97,7 @@ CREATE TABLE request (
 CREATE INDEX request_at on request (at);
 
 CREATE TABLE plan (
-  id           integer primary key,
+  id           integer primary key autoincrement, -- the history has it for good
   kind         text    not null,
   goal         text    not null check (goal in ('rebalance', 'drain', 'spread', 'undo')),
   state        text    not null check (state in ('planning', 'planned', 'running', 'paused', 'cancelled', 'done')),
@@ -111,6 +111,7 @@ CREATE TABLE plan (
   moves        integer not null default 0,
   made         integer not null default 0,
   skipped      integer not null default 0,
+  why_skipped  text    not null default '{}' check (json_valid(why_skipped)),
   rate         integer,
   bucket_rate  integer,
   runner       text,

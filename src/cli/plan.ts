@@ -1,6 +1,7 @@
 // sharder plan …
 
 import { Option, type Command } from 'commander';
+import { PLAN_STATES } from '../store/plan-state.js';
 import { changing, listing, number, ofKind, optionsOf, whole } from './options.js';
 
 export function addPlan(program: Command): void {
@@ -34,16 +35,7 @@ function addLists(plan: Command): void {
   listing(plan.command('list'))
     .description('all plans, the newest first')
     .option('--kind <kind>', 'only of this kind')
-    .addOption(
-      new Option('--state <state>', 'only those in this state').choices([
-        'planning',
-        'planned',
-        'running',
-        'paused',
-        'cancelled',
-        'done',
-      ]),
-    )
+    .addOption(new Option('--state <state>', 'only those in this state').choices(PLAN_STATES))
     .action(async (_options, command: Command) => {
       const { listPlans } = await import('../commands/plan.js');
       await listPlans(optionsOf(command));

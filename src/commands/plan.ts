@@ -5,7 +5,7 @@ import type { Flags } from '../config.js';
 import type { InputOf, OutputOf } from '../operations/operation.js';
 import * as operations from '../operations/plans.js';
 import { runPlan } from '../rebalance/runner.js';
-import { getPlan } from '../store/plans.js';
+import { abandonedPlans } from '../store/plan-lease.js';
 import { change, didOf, print, type ChangeOptions } from './change.js';
 import { pages, printPages } from './lists.js';
 import { Progress } from './progress.js';
@@ -133,7 +133,9 @@ export async function showPlan(
 
 function describe(plan: Plan): string {
   const by = plan.reason === null ? plan.actor : `${plan.actor}: ${plan.reason}`;
-  const why = Object.entries(plan.why_skipped).map(([what, count]) => `${count} ${what}`);
+  const why = Object.entries(plan.why_skipped)
+    .toSorted()
+    .map(([what, count]) => `${count} ${what}`);
   const lines = [
     `plan ${aboutPlan(plan)}`,
     `planned ${plan.created_at} by ${by}`,
@@ -149,7 +151,7 @@ function describe(plan: Plan): string {
       : []),
     ...(plan.state === 'done' && plan.left > 0
       ? [
-          `${plan.buckets.join(', ')} still hold ${plan.left}: what has come since it was planned, another plan drains`,
+          `${plan.buckets.join(', ')} still hold ${plan.left}, with what was skipped or has come since: another plan drains what it can`,
         ]
       : []),
   ];
@@ -225,7 +227,8 @@ export async function movePlan(
       const input = { plan: id, rate, bucket_rate, reason, dry_run };
       const started = await perform(MOVE[verb], input);
       if (dry_run || !options.wait) {
-        const what = verb === 'undo' ? `plan ${id} by plan ${started.plan ?? '-'}` : `plan ${id}`;
+        const isUndone = verb === 'undo' && started.plan !== null;
+        const what = isUndone ? `plan ${id} by plan ${started.plan}` : `plan ${id}`;
         print(started, `${didOf(dry_run)(verb)} ${what}: ${movesOf(started.moves)}`, json);
         return;
       }
@@ -233,9 +236,11 @@ export async function movePlan(
       if (json) process.stdout.write(`${JSON.stringify({ ...started, ...now })}\n`);
       else process.stdout.write(describe(now));
       if (now.state === 'done') return;
-      process.stderr.write(
-        `plan ${now.plan} is ${now.state}: \`sharder plan resume ${now.plan}\` goes on\n`,
-      );
+      const next =
+        now.state === 'cancelled'
+          ? `\`sharder plan undo ${now.plan}\` moves back what it has moved`
+          : `\`sharder plan resume ${now.plan}\` goes on`;
+      process.stderr.write(`plan ${now.plan} is ${now.state}: ${next}\n`);
       process.exitCode = 1;
     },
     { words },
@@ -257,10 +262,9 @@ async function follow(id: number, perform: Perform, here: Here | undefined): Pro
   try {
     for (;;) {
       if (here && !stop.signal.aborted) {
-        const plan = await here.database.read((knex) => getPlan(knex, id));
-        if (plan.state === 'running') {
-          await runPlan(here.database, plan, { signal: stop.signal, onProgress: show });
-        }
+        const plans = await here.database.read((knex) => abandonedPlans(knex));
+        const plan = plans.find((each) => each.id === id);
+        if (plan) await runPlan(here.database, plan, { signal: stop.signal, onProgress: show });
       }
       const plan = await perform(operations.showPlan, { plan: id });
       show(plan);

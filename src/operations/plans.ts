@@ -4,12 +4,13 @@ import { z } from 'zod';
 import { makePlan, makeUndo } from '../rebalance/make.js';
 import * as steps from '../rebalance/steps.js';
 import { listBuckets } from '../store/buckets.js';
+import { PLAN_STATES } from '../store/plan-state.js';
 import * as store from '../store/plans.js';
 import { acting, DONE, reading, writing } from './operation.js';
 import * as fields from './fields.js';
 
 const id = z.int().min(1).meta({ description: "A plan's number." });
-const state = z.enum(['planning', 'planned', 'running', 'paused', 'cancelled', 'done']);
+const state = z.enum(PLAN_STATES);
 const goal = z.enum(['rebalance', 'drain', 'spread', 'undo']);
 
 const worked = {
@@ -33,6 +34,9 @@ const shown = z
     ...worked,
     made: z.int().meta({ description: 'How many moves were made.' }),
     skipped: z.int().meta({ description: 'How many were not: something had changed.' }),
+    why_skipped: z
+      .record(z.string(), z.int())
+      .meta({ description: 'How many were skipped, by what had changed.' }),
     rate: z.int().nullable().meta({ description: 'Moves per second at most.' }),
     bucket_rate: z.int().nullable().meta({ description: 'The same for each bucket.' }),
     actor: z.string().meta({ description: 'Who has planned it.' }),
@@ -47,7 +51,7 @@ const shown = z
 type Shown = z.output<typeof shown>;
 
 function show({ id, detail, ...plan }: store.Plan): Shown {
-  return { ...plan, plan: id, ...told(detail) };
+  return { ...plan, plan: id, why_skipped: { ...plan.why_skipped }, ...told(detail) };
 }
 
 function told(detail: store.PlanDetail) {
@@ -92,9 +96,6 @@ export const showPlan = reading({
   summary: 'One plan, how far it is, and why moves were skipped',
   input: one,
   output: shown.extend({
-    why_skipped: z
-      .record(z.string(), z.int())
-      .meta({ description: 'How many were skipped, by what had changed.' }),
     left: z.int().meta({ description: 'How many objects the buckets of a drain hold now.' }),
   }),
   example: { plan: 1 },
@@ -106,7 +107,6 @@ export const showPlan = reading({
       const left = buckets.filter(({ name }) => drained.includes(name));
       return {
         ...show(plan),
-        why_skipped: await store.countSkipped(knex, id),
         left: left.reduce((sum, { members }) => sum + members, 0),
       };
     }),
@@ -231,16 +231,25 @@ export const applyPlan = writing({
     stepped('plan apply', await steps.startPlan(trx, plan, { rate, bucketRate: bucket_rate }, by)),
 });
 
-export const pausePlan = writing({
-  name: 'plan pause',
-  method: 'POST',
-  path: `${PATH}/pause`,
-  summary: 'Make no more moves for now; what was moved stays',
-  input: one,
-  output: done,
-  example: { plan: 1 },
-  write: async (trx, { plan }, by) => stepped('plan pause', await steps.pausePlan(trx, plan, by)),
-});
+function stopping(verb: 'pause' | 'cancel', summary: string, stop: typeof steps.pausePlan) {
+  const name = `plan ${verb}`;
+  return writing({
+    name,
+    method: 'POST',
+    path: `${PATH}/${verb}`,
+    summary,
+    input: one,
+    output: done,
+    example: { plan: 1 },
+    write: async (trx, { plan }, by) => stepped(name, await stop(trx, plan, by)),
+  });
+}
+
+export const pausePlan = stopping(
+  'pause',
+  'Make no more moves for now; what was moved stays',
+  steps.pausePlan,
+);
 
 export const resumePlan = writing({
   name: 'plan resume',
@@ -251,26 +260,16 @@ export const resumePlan = writing({
   output: done,
   example: { plan: 1, rate: 100 },
   write: async (trx, { plan, rate, bucket_rate }, by) => {
-    const before = await store.lockPlan(trx, plan);
     const now = await steps.resumePlan(trx, plan, { rate, bucketRate: bucket_rate }, by);
-    const changed =
-      before.state !== now.state ||
-      before.rate !== now.rate ||
-      before.bucket_rate !== now.bucket_rate;
-    return stepped('plan resume', now, changed);
+    return stepped('plan resume', now.plan, now.changed);
   },
 });
 
-export const cancelPlan = writing({
-  name: 'plan cancel',
-  method: 'POST',
-  path: `${PATH}/cancel`,
-  summary: 'Make no more moves of a plan for good; what was moved stays, and can be undone',
-  input: one,
-  output: done,
-  example: { plan: 1 },
-  write: async (trx, { plan }, by) => stepped('plan cancel', await steps.cancelPlan(trx, plan, by)),
-});
+export const cancelPlan = stopping(
+  'cancel',
+  'Make no more moves of a plan for good; what was moved stays, and can be undone',
+  steps.cancelPlan,
+);
 
 export const undoPlan = acting({
   name: 'plan undo',

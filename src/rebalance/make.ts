@@ -8,15 +8,17 @@ import type { Database } from '../store/database.js';
 import { getKind } from '../store/kinds.js';
 import {
   countPinned,
+  deleteLostMoves,
   insertMoves,
-  insertReturns,
   movableObjects,
+  readBackwards,
   type NewMove,
 } from '../store/plan-moves.js';
+import { checkState } from '../store/plan-state.js';
 import {
-  checkState,
   finishPlanning,
   getPlan,
+  holdPlanning,
   insertPlan,
   type Plan,
   type PlanDetail,
@@ -49,7 +51,8 @@ const HELD = { most: 200_000, least: 50 } as const;
 /**
  * Works a plan out, and stores it with its moves. Of a bucket's objects those go first that came last:
  * whoever has been there for long stays. Everybody may work on meanwhile; what drifts is found when the
- * plan is applied. Throws `unknown_kind`, `unknown_bucket` or `bad_request`.
+ * plan is applied. Throws `unknown_kind`, `unknown_bucket` or `bad_request`; and `plan_state` when it is
+ * cancelled before all its moves are written.
  */
 export async function makePlan(
   database: Database,
@@ -78,18 +81,37 @@ export async function makePlan(
   if (isDry) return { ...plan, moves: drafted.count };
 
   const id = await database.write((trx) => insertPlan(trx, plan, by));
+  const moves = await writeMoves(database, id, movesOf(database, kind, drafted), (done) =>
+    onProgress?.(done, drafted.count),
+  );
+  return database.write((trx) => finishPlanning(trx, id, { moves, detail }, by));
+}
+
+// Resolves with how many there are. Throws `plan_state` or `unknown_plan` when the plan was cancelled
+// meanwhile, or has gone with its kind.
+async function writeMoves(
+  database: Database,
+  plan: number,
+  pages: AsyncIterable<NewMove[]>,
+  told: (done: number) => void,
+): Promise<number> {
+  await deleteLostMoves(database);
   let moves = 0;
-  for await (const page of movesOf(database, kind, drafted)) {
-    await database.write((trx) => insertMoves(trx, id, page));
+  for await (const page of pages) {
+    const before = moves;
+    await database.write(async (trx) => {
+      await holdPlanning(trx, plan, before);
+      await insertMoves(trx, plan, page);
+    });
     moves += page.length;
-    onProgress?.(moves, drafted.count);
+    told(moves);
   }
-  return database.write((trx) => finishPlanning(trx, id, moves, by));
+  return moves;
 }
 
 /**
  * Makes the plan that takes another one's moves back, the last first: of what is still where that put
- * it. Throws `unknown_plan`, or `plan_state` while it is not over.
+ * it. Throws `unknown_plan`, or `plan_state` while it is not over; and as `makePlan`.
  */
 export async function makeUndo(
   database: Database,
@@ -99,31 +121,44 @@ export async function makeUndo(
 ): Promise<Plan | UnstoredPlan> {
   const plan = await database.read((knex) => getPlan(knex, id));
   checkState(plan, 'undone', ['cancelled', 'done']);
-  const outcomes = plan.detail.outcomes.map(({ bucket, before, after }) => {
-    return { bucket, before: after, after: before };
-  });
-  const detail: PlanDetail = {
-    undoes: id,
-    outcomes,
-    pinned: 0,
-    without_room: 0,
-    ...(plan.detail.states && { states: plan.detail.states }),
-  };
-  const undo = { kind: plan.kind, goal: 'undo', detail } as const;
-  if (isDry) return { ...undo, moves: plan.made };
+  const buckets = await database.read((knex) => listBuckets(knex, plan.kind));
+  const members = new Members(buckets);
+  const pages = returnsOf(database, plan, members);
+  const what = { undoes: id, pinned: 0, without_room: 0 };
+  const undo = { kind: plan.kind, goal: 'undo', detail: { ...what, outcomes: [] } } as const;
+  const told = (done: number): void => onProgress?.(done, plan.made);
+  if (isDry) {
+    let moves = 0;
+    for await (const page of pages) told((moves += page.length));
+    return { ...undo, detail: { ...what, outcomes: members.outcomes }, moves };
+  }
   const undoing = await database.write((trx) => insertPlan(trx, undo, by));
-  let moves = 0;
+  const moves = await writeMoves(database, undoing, pages, told);
+  const detail = { ...what, outcomes: members.outcomes };
+  return database.write((trx) => finishPlanning(trx, undoing, { moves, detail }, by));
+}
+
+// The moves of a plan that can be taken back, the last first, in pages; they are counted as they go by.
+async function* returnsOf(
+  database: Database,
+  plan: Plan,
+  members: Members,
+): AsyncGenerator<NewMove[]> {
+  const size = PAGE_SIZE[database.engineName];
+  let seq = 0;
   for (let before: number | undefined; ;) {
     const last = before;
-    const { added, next } = await database.write((trx) =>
-      insertReturns(trx, undoing, plan, moves, PAGE_SIZE[database.engineName], last),
-    );
-    moves += added;
-    onProgress?.(moves, plan.made);
-    if (next === null) break;
-    before = next;
+    const moves = await database.readPage((knex) => readBackwards(knex, plan, size, last));
+    const page = moves
+      .filter(({ state, bucket, to_bucket }) => state === 'made' && bucket === to_bucket)
+      .map(({ name, from_bucket: to, to_bucket: from }): NewMove => {
+        members.move(from, to);
+        return [seq++, name, from, to];
+      });
+    if (page.length > 0) yield page;
+    if (moves.length < size) return;
+    before = moves.at(-1)?.seq;
   }
-  return database.write((trx) => finishPlanning(trx, undoing, moves, by));
 }
 
 function checkGoal(goal: Goal, kind: string, buckets: readonly PlanBucket[]): void {
@@ -210,17 +245,34 @@ async function outcomesOf(
   drafted: Draft,
   buckets: readonly PlanBucket[],
 ): Promise<PlanDetail['outcomes']> {
-  const members = new Map(buckets.map((bucket) => [bucket.name, bucket.members]));
-  const count = (bucket: string, each: number) =>
-    members.set(bucket, (members.get(bucket) ?? 0) + each);
+  const members = new Members(buckets);
   for (const chunk of waysOf(drafted, CHUNK_SIZE)) {
-    for (const { from, to } of chunk) {
-      count(from, -1);
-      count(to, 1);
-    }
+    for (const { from, to } of chunk) members.move(from, to);
     await turn();
   }
-  return buckets.map(({ name, members: before }) => {
-    return { bucket: name, before, after: members.get(name) ?? before };
-  });
+  return members.outcomes;
+}
+
+/** How many objects each bucket holds, and will hold. */
+class Members {
+  readonly #before: ReadonlyMap<string, number>;
+  readonly #after: Map<string, number>;
+
+  constructor(buckets: readonly Pick<PlanBucket, 'name' | 'members'>[]) {
+    this.#before = new Map(buckets.map(({ name, members }) => [name, members]));
+    this.#after = new Map(this.#before);
+  }
+
+  /** Nothing moves to a bucket that is no more. */
+  move(from: string, to: string): void {
+    const [giver, taker] = [this.#after.get(from), this.#after.get(to)];
+    if (giver === undefined || taker === undefined) return;
+    this.#after.set(from, giver - 1).set(to, taker + 1);
+  }
+
+  get outcomes(): PlanDetail['outcomes'] {
+    return [...this.#before].map(([bucket, before]) => {
+      return { bucket, before, after: this.#after.get(bucket) ?? before };
+    });
+  }
 }

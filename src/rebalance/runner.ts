@@ -5,9 +5,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../store/database.js';
 import { inTime } from '../store/in-time.js';
-import { abandonedPlans, releasePlan, type Runner } from '../store/plan-moves.js';
+import { abandonedPlans, releasePlan, type Runner } from '../store/plan-lease.js';
 import type { Plan } from '../store/plans.js';
-import { makeMoves, type Allowance, type Batch } from './batch.js';
+import { makeMoves, type Allowance, type BatchDone } from './batch.js';
 import { Pace } from './pace.js';
 import { DEFAULT_RATE } from './steps.js';
 
@@ -16,8 +16,14 @@ import { DEFAULT_RATE } from './steps.js';
 const BATCH_SIZE = { sqlite: 250, postgres: 1_000 } as const;
 // A batch has the moves of so long, so that a slow plan does not write more often than needed.
 const BATCH_MS = 100;
+// Where a bucket has a rate of its own, so many times as many moves are looked at as may be made, but these
+// at least. Those behind are reached later: buckets that a plan begins with, the fullest and the emptiest,
+// take part in it to its end, so it ends no later.
+const AHEAD = { times: 10, least: 500 } as const;
 // Users have as much time as a batch has taken, but no more than so long.
 const GIVE_WAY_MS = 25;
+// So often a service looks for plans that nobody runs; no runner waits longer for a bucket.
+const LOOK_MS = 1_000;
 // Whoever has not come again for so long has died.
 const RUNNER_SECONDS = 10;
 // So long an answer of the database is waited for.
@@ -90,26 +96,32 @@ class Speed {
 
   get allowance(): Allowance {
     const now = performance.now();
+    const moves = Math.min(this.#most, Math.max(1, this.#all.due(now)));
+    const isPaced = this.#bucketRate !== null;
     return {
-      moves: Math.min(this.#most, Math.max(1, this.#all.due(now))),
-      of: (bucket) => this.#of(bucket)?.due(now) ?? Infinity,
+      moves,
+      looks: isPaced ? Math.max(AHEAD.least, AHEAD.times * moves) : moves,
+      of: (bucket) => this.#of(bucket, now)?.due(now) ?? Infinity,
     };
   }
 
-  spend({ made, used }: Batch): void {
+  spend({ made, used }: BatchDone): void {
     this.#all.spend(made);
-    for (const [bucket, moves] of used) this.#of(bucket)?.spend(moves);
+    for (const [bucket, moves] of used) this.#buckets.get(bucket)?.spend(moves);
   }
 
-  // Until the next batch. Where all moves wait for their buckets, nothing is due before these are.
-  waitMs({ made }: Batch): number {
-    if (made === 0) return BATCH_MS;
+  // Until the next batch: one that was held back waits for the first bucket whose turn it is.
+  waitMs({ isHeldBack }: BatchDone): number {
+    if (isHeldBack) {
+      const turns = [...this.#buckets.values()].map((pace) => pace.waitMs(1));
+      return Math.max(BATCH_MS, Math.min(LOOK_MS, ...turns.filter((ms) => ms > 0)));
+    }
     return this.#all.waitMs(Math.min(this.#most, Math.ceil((this.#rate * BATCH_MS) / 1_000)));
   }
 
-  #of(bucket: string): Pace | undefined {
+  #of(bucket: string, now: number): Pace | undefined {
     if (this.#bucketRate === null) return undefined;
-    const pace = this.#buckets.get(bucket) ?? new Pace(this.#bucketRate, performance.now());
+    const pace = this.#buckets.get(bucket) ?? new Pace(this.#bucketRate, now);
     this.#buckets.set(bucket, pace);
     return pace;
   }
@@ -123,8 +135,6 @@ export interface RunnerEvents {
   readonly onError: (error: unknown) => void;
 }
 
-const LOOK_MS = 1_000;
-
 /** Runs whatever plan is running and nobody runs, as long as the service lives. */
 export class PlanRunner {
   readonly #database: Database;
@@ -132,7 +142,7 @@ export class PlanRunner {
   readonly #id = randomUUID();
   readonly #stop = new AbortController();
   readonly #running = new Map<number, Promise<void>>();
-  #looking: Promise<void> = Promise.resolve();
+  #looking: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(database: Database, events: RunnerEvents) {
@@ -147,9 +157,9 @@ export class PlanRunner {
     this.look();
   }
 
-  /** Looks for plans now. */
+  /** Looks for plans now, unless it does so already. */
   look(): void {
-    this.#looking = this.#looking.then(() => this.#look());
+    this.#looking ??= this.#look().finally(() => (this.#looking = undefined));
   }
 
   /** Resolves when no batch runs any more; the plans stay running, for whoever comes next. */
@@ -163,7 +173,8 @@ export class PlanRunner {
   async #look(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     try {
-      for (const plan of await inTime(this.#database.read(abandonedPlans), ANSWER_MS)) {
+      const looking = this.#database.read((knex) => abandonedPlans(knex, this.#id));
+      for (const plan of await inTime(looking, ANSWER_MS)) {
         if (this.#running.has(plan.id)) continue;
         this.#running.set(
           plan.id,

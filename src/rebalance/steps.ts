@@ -2,9 +2,17 @@
 // transaction under the kind's lock; who makes the moves is in runner.ts.
 
 import type { Knex } from 'knex';
-import { getBucket, listBuckets, updateBucket, type BucketState } from '../store/buckets.js';
+import { listBuckets, updateBucket } from '../store/buckets.js';
 import type { By } from '../store/changes.js';
-import { checkState, lockPlan, setState, type Plan } from '../store/plans.js';
+import { checkState } from '../store/plan-state.js';
+import {
+  getPlan,
+  lockPlan,
+  setState,
+  type Plan,
+  type StateChange,
+  type StateOf,
+} from '../store/plans.js';
 
 /** How fast a plan is applied. */
 export interface Rates {
@@ -18,8 +26,8 @@ export interface Rates {
 export const DEFAULT_RATE = 100;
 
 /**
- * Has a plan applied from now on. A drain closes its buckets to new objects: they are draining. An undo of
- * a drain makes them what they were before. Throws `unknown_plan` or `plan_state`.
+ * Has a plan applied from now on. A drain closes its buckets to new objects: they are draining. An undo
+ * makes them what they were before. Throws `unknown_plan` or `plan_state`.
  */
 export async function startPlan(
   trx: Knex.Transaction,
@@ -29,15 +37,14 @@ export async function startPlan(
 ): Promise<Plan> {
   const plan = await lockPlan(trx, id);
   checkState(plan, 'applied', ['planned']);
-  const states = plan.goal === 'drain' ? await close(trx, plan, by) : undefined;
-  if (plan.goal === 'undo') await reopen(trx, plan, by);
+  const states = await setStates(trx, plan, by);
   return setState(trx, plan, 'running', 'plan apply', by, {
     rate,
     bucket_rate: bucketRate,
     started_by: by.actor,
     started_at: new Date().toISOString(),
     ...(by.reason !== undefined && { reason: by.reason }),
-    ...(states && { detail: JSON.stringify({ ...plan.detail, states }) }),
+    detail: JSON.stringify({ ...plan.detail, states }),
   });
 }
 
@@ -49,26 +56,27 @@ export async function pausePlan(trx: Knex.Transaction, id: number, by: By): Prom
 }
 
 /**
- * Goes on where it was paused, at these rates if any are given; one that runs goes on at these. Throws
- * as `pausePlan`.
+ * Goes on where it was paused, at these rates if any are given; one that runs goes on at these. `changed` is
+ * false where all was so. Throws as `pausePlan`.
  */
 export async function resumePlan(
   trx: Knex.Transaction,
   id: number,
   { rate, bucketRate }: { readonly [K in keyof Rates]?: Rates[K] | undefined },
   by: By,
-): Promise<Plan> {
+): Promise<{ readonly plan: Plan; readonly changed: boolean }> {
   const plan = await lockPlan(trx, id);
   checkState(plan, 'resumed', ['paused', 'running']);
   const isSo =
     plan.state === 'running' &&
     (rate ?? plan.rate) === plan.rate &&
     (bucketRate === undefined || bucketRate === plan.bucket_rate);
-  if (isSo) return plan;
-  return setState(trx, plan, 'running', 'plan resume', by, {
+  if (isSo) return { plan, changed: false };
+  const now = await setState(trx, plan, 'running', 'plan resume', by, {
     ...(rate !== undefined && { rate }),
     ...(bucketRate !== undefined && { bucket_rate: bucketRate }),
   });
+  return { plan: now, changed: true };
 }
 
 /**
@@ -81,35 +89,44 @@ export async function cancelPlan(trx: Knex.Transaction, id: number, by: By): Pro
   return setState(trx, plan, 'cancelled', 'plan cancel', by);
 }
 
-async function close(
+// Buckets that are no more, and those that somebody has set otherwise since, are left as they are.
+async function setStates(
   trx: Knex.Transaction,
-  { id, kind, detail: { buckets = [] } }: Plan,
+  plan: Plan,
   by: By,
-): Promise<Record<string, BucketState>> {
-  const states: Record<string, BucketState> = {};
-  for (const name of buckets) {
-    const bucket = await getBucket(trx, kind, name);
-    states[name] = bucket.state;
-    const state = { state: 'draining', state_reason: drainedBy(id) } as const;
-    if (bucket.state !== 'draining') await updateBucket(trx, bucket, state, 'bucket drain', by);
+): Promise<Record<string, StateChange>> {
+  const states: Record<string, StateChange> = {};
+  const wanted = await wantedStates(trx, plan);
+  for (const bucket of await listBuckets(trx, plan.kind)) {
+    const to = wanted(bucket.name, bucket);
+    if (!to || isSame(bucket, to)) continue;
+    const { state, state_reason } = bucket;
+    states[bucket.name] = { from: { state, state_reason }, to };
+    const action = to.state === 'draining' ? 'bucket drain' : 'bucket undrain';
+    await updateBucket(trx, bucket, to, action, by);
   }
   return states;
 }
 
-async function reopen(
+// What a bucket is to be that is `now` so; undefined: as it is.
+async function wantedStates(
   trx: Knex.Transaction,
-  { kind, detail: { states = {}, undoes = 0 } }: Plan,
-  by: By,
-): Promise<void> {
-  const there = await listBuckets(trx, kind);
-  for (const [name, state] of Object.entries(states)) {
-    const now = there.find((bucket) => bucket.name === name);
-    if (now?.state === 'draining' && now.state_reason === drainedBy(undoes)) {
-      await updateBucket(trx, now, { state, state_reason: null }, 'bucket undrain', by);
-    }
+  { id, goal, detail: { buckets = [], undoes = 0 } }: Plan,
+): Promise<(bucket: string, now: StateOf) => StateOf | undefined> {
+  if (goal === 'drain') {
+    const drained = { state: 'draining', state_reason: `plan ${id}` } as const;
+    return (bucket, { state }) =>
+      buckets.includes(bucket) && state !== 'draining' ? drained : undefined;
   }
+  if (goal !== 'undo') return () => undefined;
+  const { states = {} } = (await getPlan(trx, undoes)).detail;
+  const set = new Map(Object.entries(states)); // a bucket may be called `constructor`
+  return (bucket, now) => {
+    const change = set.get(bucket);
+    return change && isSame(now, change.to) ? change.from : undefined;
+  };
 }
 
-function drainedBy(plan: number): string {
-  return `plan ${plan}`;
+function isSame(one: StateOf, other: StateOf): boolean {
+  return one.state === other.state && one.state_reason === other.state_reason;
 }

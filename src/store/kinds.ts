@@ -203,8 +203,7 @@ export async function removeKind(trx: Knex.Transaction, kind: string, by: By): P
       `kind ${kind} has ${buckets}: remove what it has first (\`sharder bucket remove ${first.name} --kind ${kind}\`)`,
     );
   }
-  await trx('plan_move').whereIn('plan', trx('plan').where({ kind }).select('id')).delete();
-  await trx('plan').where({ kind }).delete();
+  await trx('plan').where({ kind }).delete(); // their moves go with the next plan that is made
   await recordChange(trx, { ...by, action: 'kind remove', kind }); // while it has a version
   await trx('kind').where({ name: kind }).delete();
 }

@@ -1,16 +1,11 @@
-// The tables `plan` and `plan_move`, as they are read, and the states of a plan.
+// The tables `plan` and `plan_move`, as they are read, and a plan's way from state to state.
 
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
-import type { BucketState } from './buckets.js';
+import type { Bucket } from './buckets.js';
 import { recordChange, type By } from './changes.js';
 import { toIso } from './objects.js';
-
-/**
- * planning → planned → running ⇄ paused → done; cancelled from any of them but the last. One that stays
- * `planning` was broken off.
- */
-export type PlanState = 'planning' | 'planned' | 'running' | 'paused' | 'cancelled' | 'done';
+import { checkState, type PlanState } from './plan-state.js';
 
 /** What a plan makes of a bucket. */
 export interface Outcome {
@@ -18,6 +13,14 @@ export interface Outcome {
   /** How many objects it held when the plan was made, and will hold. */
   readonly before: number;
   readonly after: number;
+}
+
+/** A bucket's state, and why it is so. */
+export type StateOf = Pick<Bucket, 'state' | 'state_reason'>;
+
+export interface StateChange {
+  readonly from: StateOf;
+  readonly to: StateOf;
 }
 
 /** What is said of a plan beside its moves. */
@@ -32,8 +35,8 @@ export interface PlanDetail {
   /** How many moves are missing for the goal because objects are pinned, or nobody has room. */
   readonly pinned: number;
   readonly without_room: number;
-  /** Of a drain that was applied: what its buckets' states were. */
-  readonly states?: Readonly<Record<string, BucketState>>;
+  /** Of one that was applied: the buckets whose state that has changed. */
+  readonly states?: Readonly<Record<string, StateChange>>;
 }
 
 export interface Plan {
@@ -55,20 +58,26 @@ export interface Plan {
   readonly moves: number;
   readonly made: number;
   readonly skipped: number;
+  /** How many were skipped, by why. */
+  readonly why_skipped: Readonly<Record<string, number>>;
   /** Moves per second at most, and per bucket; null: before it is applied, and for no limit. */
   readonly rate: number | null;
   readonly bucket_rate: number | null;
 }
 
-interface Stored extends Omit<Plan, 'id' | 'detail' | 'created_at' | 'started_at' | 'ended_at'> {
+type Converted = 'id' | 'detail' | 'why_skipped' | 'created_at' | 'started_at' | 'ended_at';
+
+/** A row of the table. */
+export interface StoredPlan extends Omit<Plan, Converted> {
   readonly id: number | string;
   readonly detail: string | PlanDetail;
+  readonly why_skipped: string | Plan['why_skipped'];
   readonly created_at: string | Date;
   readonly started_at: string | Date | null;
   readonly ended_at: string | Date | null;
 }
 
-const COLUMNS = [
+export const PLAN_COLUMNS = [
   'id',
   'kind',
   'goal',
@@ -83,28 +92,40 @@ const COLUMNS = [
   'moves',
   'made',
   'skipped',
+  'why_skipped',
   'rate',
   'bucket_rate',
 ] as const;
 
-function toPlan({ id, detail, created_at, started_at, ended_at, ...row }: Stored): Plan {
+export function toPlan(stored: StoredPlan): Plan {
+  const { id, detail, why_skipped, created_at, started_at, ended_at, ...row } = stored;
   return {
     id: Number(id),
     ...row,
-    detail: typeof detail === 'string' ? (JSON.parse(detail) as PlanDetail) : detail,
+    detail: fromJson(detail),
+    why_skipped: fromJson(why_skipped),
     created_at: toIso(created_at),
     started_at: started_at && toIso(started_at),
     ended_at: ended_at && toIso(ended_at),
   };
 }
 
+// PostgreSQL's driver has read it.
+function fromJson<T>(value: string | T): T {
+  return typeof value === 'string' ? (JSON.parse(value) as T) : value;
+}
+
 /** Throws `unknown_plan`. */
 export async function getPlan(knex: Knex, id: number): Promise<Plan> {
   const row = await knex('plan')
     .where({ id })
-    .first<Stored | undefined>(...COLUMNS);
-  if (!row) throw new SharderError('unknown_plan', `there is no plan ${id}: \`sharder plan list\``);
+    .first<StoredPlan | undefined>(...PLAN_COLUMNS);
+  if (!row) throw unknownPlan(id);
   return toPlan(row);
+}
+
+function unknownPlan(id: number): SharderError {
+  return new SharderError('unknown_plan', `there is no plan ${id}: \`sharder plan list\``);
 }
 
 /** The plans with an id below `after`, newest first. */
@@ -115,12 +136,12 @@ export async function listPlans(
   after = Number.MAX_SAFE_INTEGER,
 ): Promise<Plan[]> {
   const equal = Object.entries(filter).filter(([, value]) => value !== undefined);
-  const rows: Stored[] = await knex('plan')
+  const rows: StoredPlan[] = await knex('plan')
     .where(Object.fromEntries(equal))
     .where('id', '<', after)
     .orderBy('id', 'desc')
     .limit(limit)
-    .select(...COLUMNS);
+    .select(...PLAN_COLUMNS);
   return rows.map(toPlan);
 }
 
@@ -152,16 +173,6 @@ export async function listMoves(
     .select<Move[]>('seq', 'name', 'from_bucket', 'to_bucket', 'state', 'why');
 }
 
-/** How many moves of a plan were skipped, by why. */
-export async function countSkipped(knex: Knex, plan: number): Promise<Record<string, number>> {
-  const rows = await knex('plan_move')
-    .where({ plan, state: 'skipped' })
-    .groupBy('why')
-    .orderBy('why')
-    .select<{ why: string; moves: number | string }[]>('why', knex.raw('count(*) as moves'));
-  return Object.fromEntries(rows.map(({ why, moves }) => [why, Number(moves)]));
-}
-
 /** Adds a plan whose moves are still to be added, and resolves with its id. */
 export async function insertPlan(
   trx: Knex.Transaction,
@@ -175,15 +186,34 @@ export async function insertPlan(
   return Number(row?.id);
 }
 
-/** All its moves are there. */
-export async function finishPlanning(
+/**
+ * A plan whose moves are being written has so many by now, and stays so for the transaction. Throws
+ * `unknown_plan`, or `plan_state` when somebody has cancelled it.
+ */
+export async function holdPlanning(
   trx: Knex.Transaction,
   id: number,
   moves: number,
+): Promise<void> {
+  const held = await trx('plan').where({ id, state: 'planning' }).update({ moves });
+  if (held === 0) checkPlanning(await getPlan(trx, id));
+}
+
+function checkPlanning(plan: Plan): void {
+  checkState(plan, 'planned', ['planning']);
+}
+
+/** All its moves are there. Throws as `holdPlanning`. */
+export async function finishPlanning(
+  trx: Knex.Transaction,
+  id: number,
+  { moves, detail }: Pick<Plan, 'moves' | 'detail'>,
   by: By,
 ): Promise<Plan> {
   const plan = await lockPlan(trx, id);
-  return setState(trx, plan, 'planned', `plan ${plan.goal}`, by, { moves });
+  checkPlanning(plan);
+  const more = { moves, detail: JSON.stringify(detail) };
+  return setState(trx, plan, 'planned', `plan ${plan.goal}`, by, more);
 }
 
 /** A plan, under its kind's lock. Throws `unknown_plan`. */
@@ -205,35 +235,29 @@ export async function setState(
 ): Promise<Plan> {
   const { id, kind } = plan;
   const isOver = state === 'cancelled' || state === 'done';
-  await trx('plan')
-    .where({ id })
-    .update({
-      state,
-      runner: null,
-      runner_until: null,
-      ...more,
-      ...(isOver && { ended_at: new Date().toISOString() }),
-    });
-  const now = await getPlan(trx, id);
+  const now = await updatePlan(trx, id, {
+    state,
+    runner: null,
+    runner_until: null,
+    ...more,
+    ...(isOver && { ended_at: new Date().toISOString() }),
+  });
   const { moves, made, skipped } = now;
   await recordChange(trx, { ...by, action, kind, plan: id, detail: { moves, made, skipped } });
   return now;
 }
 
-/** Throws `plan_state`, and says what can be done, unless the plan has one of these states. */
-export function checkState(plan: Plan, verb: string, states: readonly PlanState[]): void {
-  if (states.includes(plan.state)) return;
-  throw new SharderError(
-    'plan_state',
-    `plan ${plan.id} is ${plan.state}, and cannot be ${verb}: ${NEXT[plan.state](plan.id)}`,
-  );
+/** Sets columns of a plan that is there, under the kind's lock. */
+export async function updatePlan(
+  trx: Knex.Transaction,
+  id: number,
+  columns: Readonly<Record<string, unknown>>,
+): Promise<Plan> {
+  const rows = await trx('plan')
+    .where({ id })
+    .update(columns)
+    .returning<StoredPlan[]>([...PLAN_COLUMNS]);
+  const [now] = rows.map(toPlan);
+  if (!now) throw unknownPlan(id);
+  return now;
 }
-
-const NEXT: Readonly<Record<PlanState, (id: number) => string>> = {
-  planning: () => 'its moves are not all there; plan again, if it stays so',
-  planned: (id) => `apply it (\`sharder plan apply ${id}\`), or cancel it`,
-  running: (id) => `pause it (\`sharder plan pause ${id}\`), or cancel it`,
-  paused: (id) => `resume it (\`sharder plan resume ${id}\`), or cancel it`,
-  cancelled: (id) => `plan again; what it has moved can be undone (\`sharder plan undo ${id}\`)`,
-  done: (id) => `it can be undone (\`sharder plan undo ${id}\`)`,
-};

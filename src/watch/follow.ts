@@ -26,8 +26,8 @@ export async function* follow(
   kind: string,
   { since, once = false, signal }: FollowOptions,
 ): AsyncGenerator<EventPage> {
-  const now = await placeNow(ticker.database, kind);
-  let page = await ticker.page(kind, since === undefined ? now : parsePlace(since));
+  const begin = since === undefined ? await placeNow(ticker.database, kind) : parsePlace(since);
+  let page = await ticker.page(kind, begin);
   for (;;) {
     const end = page.events.findIndex(({ action }) => action === 'kind remove') + 1;
     if (end > 0) {

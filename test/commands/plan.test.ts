@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Sharder, type Database } from '../../src/index.js';
+import { makeMoves } from '../../src/rebalance/batch.js';
+import { getKind } from '../../src/store/kinds.js';
 import { getPlan } from '../../src/store/plans.js';
 import {
   declareHub,
@@ -160,6 +162,10 @@ for (const engine of engines) {
         await printed(plan('show', '1')),
         /\n1 stay against the goal, for they are pinned\n1 st/,
       );
+      assert.match(
+        await printed(plan('apply', '1', '--rate=1000')),
+        /\nhub-0 still hold 2, with what was skipped or has come since: another plan drains/,
+      );
     });
 
     it('skips what has changed since, and says why', async () => {
@@ -191,7 +197,7 @@ for (const engine of engines) {
       const after = await contents(database);
       assert.match(
         await printed(plan('undo', '1', '--dry-run')),
-        /^would undo plan 1 .*: 4 objects move\n/,
+        /^would undo plan 1: 4 objects move\n/,
       );
       assert.deepEqual(await contents(database), after);
     });
@@ -289,6 +295,7 @@ for (const engine of engines) {
       [['resume', '1'], /^sharder: plan 1 is planned, and cannot be resumed: apply it/],
       [['undo', '1'], /^sharder: plan 1 is planned, and cannot be undone: apply it/],
       [['apply', '2'], /^sharder: plan 2 is cancelled, and cannot be applied: plan again; what it/],
+      [['apply', '3'], /^sharder: plan 3 is planning, .* cancel it \(`sharder plan cancel 3`\)/],
       [['cancel', '2'], /^sharder: plan 2 is cancelled, and cannot be cancelled: plan again/],
       [
         ['apply', '1', '--rate=0'],
@@ -314,6 +321,8 @@ for (const engine of engines) {
       await plan('drain', 'hub-0');
       await plan('drain', 'hub-1');
       await plan('cancel', '2');
+      await plan('rebalance');
+      await database.knex('plan').where({ id: 3 }).update({ state: 'planning' });
       const before = { ...(await contents(database)), plans: await database.knex('plan') };
       const outcomes = await Promise.all(refused.map(([args]) => plan(...args)));
       outcomes.forEach(({ code, stdout, stderr }, i) => {
@@ -346,6 +355,39 @@ for (const engine of engines) {
         await assertMovedOnce(prepared, 100);
       });
     }
+
+    it('and then cancelled by somebody else says how it is undone', async () => {
+      const { env, plan, database } = await prepare(engine, 300);
+      await plan('drain', 'hub-0');
+      const applying = new Run(['plan', 'apply', '1', '--rate=1'], { env });
+      await hasMade(database, 1);
+      await printed(plan('cancel', '1'));
+      const { code, stdout, stderr } = await applying.ended;
+      assert.deepEqual(
+        [code, stderr],
+        [1, 'plan 1 is cancelled: `sharder plan undo 1` moves back what it has moved\n'],
+      );
+      assert.match(stdout, /\ncancelled: \d+ of 100 moves made\n/);
+    });
+
+    it('by somebody else is waited for, and nothing is written meanwhile', async () => {
+      const { env, plan, database } = await prepare(engine, 30);
+      await plan('drain', 'hub-0');
+      await plan('apply', '1', '--no-wait');
+      const runner = { id: 'somebody else', seconds: 1_000 };
+      const batch = (moves: number) =>
+        database.write((trx) =>
+          makeMoves(trx, { id: 1, kind: 'hub' }, runner, { moves, looks: moves, of: () => moves }),
+        );
+      await batch(1);
+      const version = async () => (await getKind(database.knex, 'hub')).version;
+      const before = await version();
+      const waiting = new Run(['plan', 'resume', '1'], { env });
+      await eventually('it was resumed', async () => (await version()) > before);
+      await batch(100);
+      assert.equal((await waiting.ended).code, 0);
+      assert.equal((await version()) - before, 2); // that it was resumed, and the batch
+    });
 
     it('goes on with resume after kill -9, and every object is moved once', async () => {
       const prepared = await prepare(engine, 300);

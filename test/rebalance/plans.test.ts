@@ -9,64 +9,42 @@ import { makeMoves } from '../../src/rebalance/batch.js';
 import { makePlan, makeUndo, type Wanted } from '../../src/rebalance/make.js';
 import { PlanRunner, runPlan } from '../../src/rebalance/runner.js';
 import * as steps from '../../src/rebalance/steps.js';
-import { Sharder, SharderError, type Database } from '../../src/index.js';
+import { Sharder, type Database } from '../../src/index.js';
 import { setBucket, setBucketState } from '../../src/store/buckets.js';
+import { removeKind } from '../../src/store/kinds.js';
 import * as store from '../../src/store/objects.js';
-import { countSkipped, getPlan, listMoves, type Plan } from '../../src/store/plans.js';
-import { declareHub, engines, hubs, open, type TestEngine } from '../engines.js';
+import { getPlan, listMoves, type Plan } from '../../src/store/plans.js';
+import { declareHub, engines, hubs, open } from '../engines.js';
+import {
+  apply,
+  assign,
+  BY,
+  codeOf,
+  FAST,
+  members,
+  plan,
+  undo,
+  whereAll,
+  withUsers,
+} from './prepare.js';
 
-const BY = { actor: 'ann', reason: 'a test' };
-const FAST = { rate: 1_000_000, bucketRate: null };
+const DRAIN = { goal: 'drain', buckets: ['hub-0'] } as const;
 
-async function withUsers(engine: TestEngine, users: number, buckets = 4) {
-  const url = await engine.createDatabase();
-  const database = await open(url);
-  await declareHub(database, hubs(buckets));
-  const sharder = await Sharder.start(database);
-  await assign(sharder, 0, users);
-  return { url, database, sharder };
-}
-
-function assign(sharder: Sharder, first: number, count: number) {
-  return Promise.all(
-    Array.from({ length: count }, async (_, i) => sharder.assign('hub', `user-${first + i}`)),
-  );
-}
-
-async function plan(database: Database, wanted: Wanted): Promise<Plan> {
-  const made = await makePlan(database, 'hub', wanted, BY);
-  assert.equal('id' in made, true);
-  return made as Plan;
-}
-
-async function apply(database: Database, { id }: Plan, rates = FAST): Promise<Plan> {
-  const started = await database.write((trx) => steps.startPlan(trx, id, rates, BY));
-  return runPlan(database, started);
-}
-
-async function undo(database: Database, { id }: Plan): Promise<Plan> {
-  return apply(database, (await makeUndo(database, id, BY)) as Plan);
-}
-
-async function whereAll({ knex }: Database): Promise<Map<string, string>> {
-  const rows = await knex('shard').select<{ name: string; bucket: string }[]>('name', 'bucket');
-  return new Map(rows.map(({ name, bucket }) => [name, bucket]));
-}
-
-async function members({ knex }: Database): Promise<Record<string, number>> {
-  const rows = await knex('bucket').select<{ name: string; members: number }[]>('name', 'members');
-  return Object.fromEntries(rows.map((row) => [row.name, row.members]));
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  const [error] = await Promise.all([
-    promise.then(
-      () => undefined,
-      (e: unknown) => e,
-    ),
-  ]);
-  assert.equal(error instanceof SharderError, true, String(error));
-  return (error as SharderError).code;
+/** The database, where something happens when the first of the moves of plan `id` are to be written. */
+function whenPlanned(database: Database, id: number, happens: () => Promise<unknown>): Database {
+  const making = Object.create(database) as Database;
+  let hasHappened = false;
+  making.read = (work) => database.read(work);
+  making.readPage = (work) => database.readPage(work);
+  making.write = async (work) => {
+    const planned = await database.knex('plan').where({ id, state: 'planning' }).pluck('id');
+    if (planned.length > 0 && !hasHappened) {
+      hasHappened = true;
+      await happens();
+    }
+    return database.write(work);
+  };
+  return making;
 }
 
 for (const engine of engines) {
@@ -136,7 +114,7 @@ for (const engine of engines) {
       await database.write((trx) => setBucket(trx, 'hub', 'hub-3', { capacity: 22 }, BY));
 
       const done = await apply(database, made);
-      const why = await countSkipped(database.knex, made.id);
+      const why = done.why_skipped;
       assert.deepEqual([why.gone, why.moved, why.pinned], [2, 1, 1]);
       const byHand = moves.slice(0, 4).filter(({ to_bucket }) => to_bucket === 'hub-2').length;
       assert.equal(why['bucket closed'], closed - byHand);
@@ -208,7 +186,7 @@ for (const engine of engines) {
       const { id } = await plan(database, { goal: 'drain', buckets: ['hub-0'] });
       const started = await database.write((trx) => steps.startPlan(trx, id, FAST, BY));
       const runner = { id: randomUUID(), seconds: 10 };
-      const some = { moves: 30, of: () => Infinity };
+      const some = { moves: 30, looks: 30, of: () => Infinity };
       await database.write((trx) => makeMoves(trx, started, runner, some));
       const cancelled = await database.write((trx) => steps.cancelPlan(trx, id, BY));
       assert.deepEqual([cancelled.state, cancelled.made], ['cancelled', 30]);
@@ -224,7 +202,7 @@ for (const engine of engines) {
       const started = await database.write((trx) => steps.startPlan(trx, made.id, FAST, BY));
       // dead after its second batch; its place is free at once, for it said so many seconds
       const dead = { id: randomUUID(), seconds: 0 };
-      const some = { moves: 70, of: () => Infinity };
+      const some = { moves: 70, looks: 70, of: () => Infinity };
       for (let i = 0; i < 2; i++) {
         await database.write((trx) => makeMoves(trx, started, dead, some));
       }
@@ -246,7 +224,7 @@ for (const engine of engines) {
       const started = await database.write((trx) => steps.startPlan(trx, id, FAST, BY));
       const one = { id: 'one', seconds: 1_000 };
       const other = { id: 'other', seconds: 1_000 };
-      const some = { moves: 5, of: () => Infinity };
+      const some = { moves: 5, looks: 5, of: () => Infinity };
       const step = (runner: typeof one) =>
         database.write((trx) => makeMoves(trx, started, runner, some));
       assert.equal((await step(one)).made, 5);
@@ -270,7 +248,7 @@ for (const engine of engines) {
       const paused = await ended;
       assert.equal(paused.state, 'paused');
       assert.equal(paused.made < 30, true);
-      const resumed = await database.write((trx) => steps.resumePlan(trx, id, FAST, BY));
+      const { plan: resumed } = await database.write((trx) => steps.resumePlan(trx, id, FAST, BY));
       assert.deepEqual([resumed.state, resumed.rate], ['running', FAST.rate]);
       assert.deepEqual((await runPlan(database, resumed)).made, 30);
     });
@@ -297,12 +275,12 @@ for (const engine of engines) {
       const allow = { 'hub-0': 0, 'hub-1': 4 } as Record<string, number>;
       const of = (bucket: string) => allow[bucket] ?? 10;
       const { used, made } = await database.write((trx) =>
-        makeMoves(trx, started, runner, { moves: 200, of }),
+        makeMoves(trx, started, runner, { moves: 200, looks: 200, of }),
       );
       assert.equal(made, 10); // `new` may take so many
       assert.equal(used.get('hub-0'), undefined);
       assert.equal((used.get('hub-1') ?? 0) <= 4, true);
-      const paced = await database.write((trx) =>
+      const { plan: paced } = await database.write((trx) =>
         steps.resumePlan(trx, id, { rate: 1_000_000, bucketRate: 1_000 }, BY),
       );
       const done = await runPlan(database, paced, { runner: runner.id });
@@ -366,6 +344,41 @@ for (const engine of engines) {
         await codeOf(makePlan(database, 'home', { goal: 'rebalance' }, BY)),
         'unknown_kind',
       );
+    });
+
+    const written = [
+      ['a plan', (database: Database) => makePlan(database, 'hub', DRAIN, BY)],
+      ['an undo', (database: Database) => makeUndo(database, 1, BY)],
+    ] as const;
+    for (const [what, make] of written) {
+      it(`stays cancelled that was cancelled while its moves were written: ${what}`, async () => {
+        const { database } = await withUsers(engine, 40);
+        await apply(database, await plan(database, { goal: 'drain', buckets: ['hub-1'] }));
+        const making = whenPlanned(database, 2, () =>
+          database.write((trx) => steps.cancelPlan(trx, 2, BY)),
+        );
+        assert.equal(await codeOf(make(making)), 'plan_state');
+        const { state, ended_at } = await getPlan(database.knex, 2);
+        assert.deepEqual([state, ended_at === null], ['cancelled', false]);
+        assert.equal((await database.knex('plan_move').where({ plan: 2 })).length, 0);
+      });
+    }
+
+    it('is not written on when its kind was removed meanwhile, and its number never comes again', async () => {
+      const { database } = await withUsers(engine, 40);
+      const made = await plan(database, DRAIN);
+      const making = whenPlanned(database, 2, async () => {
+        await database.knex('shard').delete();
+        await database.knex('bucket').delete();
+        await database.write((trx) => removeKind(trx, 'hub', BY));
+      });
+      assert.equal(await codeOf(makePlan(making, 'hub', DRAIN, BY)), 'unknown_plan');
+      await declareHub(database, hubs(2));
+      assert.equal(await codeOf(getPlan(database.knex, made.id)), 'unknown_plan');
+      const moves = () => database.knex('plan_move').pluck<unknown[]>('plan');
+      assert.equal((await moves()).length, 10);
+      assert.equal((await plan(database, DRAIN)).id, 3);
+      assert.deepEqual(await moves(), []); // those of the removed kind's plan are gone by now
     });
 
     it('of a dry run is not stored', async () => {

@@ -298,6 +298,15 @@ for (const engine of engines) {
       );
       await assert.rejects(placeNow(database, 'home'), { code: 'unknown_kind' });
 
+      // Whoever comes again is told the rest of it.
+      const since = told.at(-3)?.id;
+      const rest: KindEvent[] = [];
+      const { signal } = new AbortController();
+      for await (const page of follow(new Ticker(database), 'home', { since, signal })) {
+        rest.push(...page.events);
+      }
+      assert.deepEqual(rest, told.slice(-2));
+
       const last = told.at(-1);
       await database.write((trx) => createKind(trx, 'home', {}, BY));
       await database.write((trx) => addBucket(trx, 'home', 'home-1', {}, BY));
