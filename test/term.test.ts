@@ -120,7 +120,7 @@ for (const [engine, other] of [engines, engines.toReversed()]) {
       let last = '';
       for await (const line of createInterface({ input: script.stdout })) {
         if (line === 'users may come') {
-          asking = Array.from({ length: 8 }, (_, i) =>
+          asking = Array.from({ length: 4 }, (_, i) =>
             askOn(service.url, told, () => mayGo, i * 1_000_000),
           );
         }

@@ -1,7 +1,7 @@
 // What PostgreSQL's errors mean here, by their SQLSTATE (PostgreSQL, appendix A: error codes).
 
 import knex from 'knex';
-import pg from 'pg';
+import type pg from 'pg';
 import { SharderError } from '../errors.js';
 
 /** The error as a SharderError when it is one of the database's troubles; itself otherwise. */
@@ -94,7 +94,8 @@ export function isBroken(error: unknown): boolean {
 
 /** True for what the server said; it has a SQLSTATE. */
 export function isServerError(error: unknown): error is pg.DatabaseError {
-  return error instanceof pg.DatabaseError;
+  // Told by what it has: the driver is not loaded where there is SQLite alone.
+  return error instanceof Error && 'severity' in error && 'code' in error;
 }
 
 // What Node's sockets throw has a code. What the driver throws is a plain Error without one; a
