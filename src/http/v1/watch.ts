@@ -114,13 +114,16 @@ export class Watchers {
   // Resolves when more may be written, or `end` is aborted.
   async #write(res: Response, text: string, end: AbortController): Promise<void> {
     if (end.signal.aborted || res.write(text)) return;
-    const late = setTimeout(() => {
+    // Looked at twice, for where the process itself was held up a timer comes before what has been taken.
+    let looks = 0;
+    const late = setInterval(() => {
+      if (++looks < 2) return;
       this.#onCutOff(callerOf(res));
       res.destroy();
       end.abort();
-    }, this.#options.patienceMs);
+    }, this.#options.patienceMs / 2);
     await onceOf(res, 'drain', { signal: end.signal }).catch(() => undefined);
-    clearTimeout(late);
+    clearInterval(late);
   }
 }
 
