@@ -15,6 +15,9 @@ import { postgresBin } from './postgres.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
+// No command takes a tenth of it, on a machine that does nothing else.
+const COMMAND_MS = 60_000;
+
 interface Example {
   readonly command: string;
   readonly output: string;
@@ -58,7 +61,7 @@ class Shell {
 
   /**
    * Runs a command to its end; one that ends in `&` until the service says that it listens. Resolves
-   * with what a person would see of it, on stdout and stderr.
+   * with what a person would see of it, on stdout and stderr; rejects with that when it does not end.
    */
   async run(command: string): Promise<string> {
     this.#output = '';
@@ -68,7 +71,12 @@ class Shell {
     this.process.stdin.write(
       isBackground ? `${command}\n` : `{ ${command}\n} 2>&1; echo --end--\n`,
     );
-    while (!end.test(this.#output)) await once(this.process.stdout, 'data');
+    const signal = AbortSignal.timeout(COMMAND_MS);
+    while (!end.test(this.#output)) {
+      await once(this.process.stdout, 'data', { signal }).catch(() => {
+        throw new Error(`does not end: $ ${command}\n${this.#output}\n${this.errors}`);
+      });
+    }
     return this.#output.replace('--end--\n', '').trim();
   }
 
@@ -79,11 +87,12 @@ class Shell {
   }
 }
 
-// The first three digits of the README's ports, 888, become others that are free.
+// The first three digits of the README's ports, 888, become others that are free, and not of those that
+// the system gives to whoever asks for any.
 async function freePortPrefix(): Promise<string> {
   for (;;) {
     const prefix =
-      String(200 + Math.floor(Math.random() * 300)) + String(Math.floor(Math.random() * 10));
+      String(200 + Math.floor(Math.random() * 120)) + String(Math.floor(Math.random() * 10));
     const areFree = await Promise.all(
       [1, 2, 3, 8].map((digit) => isFree(Number(`${prefix}${digit}`))),
     );
@@ -149,7 +158,7 @@ for (const { file, before } of documents) {
       for (const shell of shells) await shell.close();
     });
 
-    it('prints what its commands print', { timeout: 120_000 }, async () => {
+    it('prints what its commands print', { timeout: 240_000 }, async () => {
       const clone = temporaryDirectory();
       for (const name of readdirSync(ROOT)) {
         if (!/\.db|^\.git$|^dist$/.test(name)) symlinkSync(join(ROOT, name), join(clone, name));
