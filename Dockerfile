@@ -12,7 +12,7 @@ WORKDIR /build
 # that better-sqlite3 needs where npm has no ready binary for the machine.
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json tsconfig.build.json esbuild.config.js ./
 COPY src ./src
 RUN npm run build && rm dist/.tsbuildinfo && npm prune --omit=dev
 

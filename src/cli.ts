@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // The `sharder` command: reads argv, wires, exits. 0: done, 1: refused, 2: wrong usage.
 
-import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { addBucket } from './cli/bucket.js';
@@ -16,16 +15,14 @@ import { addPlan } from './cli/plan.js';
 import { addAdopt, addRender, addService } from './cli/service.js';
 import { printable } from './commands/table.js';
 import { SharderError } from './errors.js';
+import { readVersion } from './http/version.js';
 
 const USAGE = 2;
 const REFUSED = 1;
 
-const { version } = JSON.parse(
-  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-) as { version: string };
-
 // A command's module, with what it depends on, is loaded when the command is run.
 function createProgram(): Command {
+  const version = readVersion();
   const program = new Command('sharder')
     .description('Which bucket does this user live in? One durable answer per user.')
     .version(version)

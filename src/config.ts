@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import proxyAddr from 'proxy-addr';
 import { LineCounter, parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SharderError } from './errors.js';
 import { checkBucketName, checkKindName } from './names.js';
 import {

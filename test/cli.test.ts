@@ -3,10 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { directoryWith, run } from './commands/run.js';
 import { temporaryDirectory } from './engines.js';
+import { CLI } from './service.js';
 
 const { version } = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
@@ -53,11 +54,19 @@ describe('sharder', { concurrency: 2 }, () => {
     const { stderr } = await run(['--help'], {
       env: { NODE_OPTIONS: `--import ${url(register)}` },
     });
-    const loaded = stderr.trim().split('\n');
-    assert.ok(loaded.includes('commander'), stderr);
+    const chunks = stderr.split('\n').filter((name) => /^\.\/.*\.js$/.test(name));
+    const files = ['cli.js', ...chunks.map((name) => join('chunks', basename(name)))];
+    // Before each module its name stands in a comment.
+    const loaded = files.flatMap((file) => {
+      const text = readFileSync(join(dirname(CLI), file), 'utf8');
+      return [...text.matchAll(/^ *\/\/ ((?:src|node_modules)\/\S+)$/gm)].map(
+        ([, name = '']) => name,
+      );
+    });
+    assert.ok(loaded.includes('node_modules/commander/lib/command.js'), loaded.join());
     assert.deepEqual(
-      loaded.filter((name) => /commands|store|operations|config/.test(name)).sort(),
-      ['../store/plan-state.js', './commands/table.js'], // which load no others
+      loaded.filter((name) => /src\/(commands|store|operations|config)|knex|zod/.test(name)).sort(),
+      ['src/commands/table.ts', 'src/store/plan-state.ts'], // which load no others
     );
   });
 

@@ -1,7 +1,7 @@
 // The operations on buckets.
 
 import type { Knex } from 'knex';
-import { z } from 'zod';
+import * as z from 'zod';
 import { limits } from '../rebalance/planner.js';
 import * as store from '../store/buckets.js';
 import { getKind } from '../store/kinds.js';

@@ -1,6 +1,6 @@
 // The fields that operations share.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { SharderError } from '../errors.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Place } from '../store/objects.js';

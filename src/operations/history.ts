@@ -1,6 +1,6 @@
 // The operations on the history.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { listChanges } from '../store/change-pages.js';
 import * as store from '../store/prune.js';
 import { acting, DONE, reading } from './operation.js';

@@ -1,6 +1,6 @@
 // The operations on kinds.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import * as store from '../store/kinds.js';
 import { NORMALIZERS } from '../normalize.js';
 import { declaredKind, DONE, reading, writing } from './operation.js';

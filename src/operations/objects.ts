@@ -1,6 +1,6 @@
 // The operations on objects.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { pickBuckets } from '../assign/pick.js';
 import { SharderError } from '../errors.js';
 import * as explained from '../explain.js';

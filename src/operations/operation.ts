@@ -3,7 +3,7 @@
 // service, are made of these.
 
 import type { Knex } from 'knex';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import type { By } from '../store/changes.js';

@@ -1,6 +1,6 @@
 // The operations on plans.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { makePlan, makeUndo } from '../rebalance/make.js';
 import * as steps from '../rebalance/steps.js';
 import { listBuckets } from '../store/buckets.js';

@@ -1,6 +1,6 @@
 // What comes or goes as a stream: too long for one answer, or for one body.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULT_KIND } from '../names.js';
 import { HOW, type Route } from './operation.js';
 import * as fields from './fields.js';

@@ -1,6 +1,6 @@
 // What a kind's column `settings` says.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { SharderError } from '../errors.js';
 import { NORMALIZERS, type Normalize } from '../normalize.js';
 

@@ -1,7 +1,7 @@
 // Checks what the lines of a file say, each by itself: names, times, and whether there is such a
 // bucket. No database is asked.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { SharderError } from '../errors.js';
 import { checkBucketName, checkKindName } from '../names.js';
 import { normalizeName, type Normalize } from '../normalize.js';

@@ -2,14 +2,14 @@
 // themselves, with the schemas that check the requests.
 
 import { STATUS_CODES } from 'node:http';
-import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { OPERATIONS } from '../../operations/all.js';
 import { isReading, pathFields, type Operation, type Route } from '../../operations/operation.js';
 import { STREAMS, type Streamed } from '../../operations/streams.js';
 import { API_ERRORS, errorAnswer, ERROR_SCHEMA, header } from '../error-answers.js';
 import { describeRoutes, SERVICE_TAG, USERS_TAG } from '../routes.js';
+import { readVersion } from '../version.js';
 import { Schemas, type Fields, type Piece } from './schemas.js';
 
 const TAGS: Readonly<Record<string, string>> = {
@@ -35,9 +35,6 @@ token once (\`SHARDER_ADMIN_TOKEN\` of the service). \`sharder object move iana 
 
 /** Makes the document. `userHeader` is the header in which the proxy names the user. */
 export async function createDocument(userHeader: string): Promise<Piece> {
-  const { version } = JSON.parse(
-    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-  ) as { version: string };
   const schemas = new Schemas();
   schemas.components.Error = ERROR_SCHEMA;
 
@@ -57,7 +54,7 @@ export async function createDocument(userHeader: string): Promise<Piece> {
     openapi: '3.1.0',
     info: {
       title: 'Sharder',
-      version,
+      version: readVersion(),
       summary: 'Which bucket does this user live in? One durable answer per user.',
       description: ABOUT,
       license: { name: 'MIT', identifier: 'MIT' },

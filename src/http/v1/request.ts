@@ -1,7 +1,7 @@
 // What a request under /v1 says: who, what, and on which conditions.
 
 import type { Request, Response } from 'express';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SharderError } from '../../errors.js';
 import { announcesBody } from '../body.js';
 import { pathFields, type Operation } from '../../operations/operation.js';

@@ -1,6 +1,6 @@
 // The schemas that check requests, as JSON Schema 2020-12 for a document of OpenAPI 3.1.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** A piece of the document. */
 export type Piece = Readonly<Record<string, unknown>>;
