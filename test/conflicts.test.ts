@@ -133,7 +133,7 @@ for (const engine of postgres) {
         const rows = await watcher.rows<{ deadlocks: string }>(
           'select deadlocks from pg_stat_database where datname = current_database()',
         );
-        assert.equal(Number(rows[0]?.deadlocks), 1);
+        assert.notEqual(Number(rows[0]?.deadlocks), 0); // the second try may meet one, too
       });
     });
 

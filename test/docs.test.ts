@@ -54,9 +54,16 @@ class Shell {
     this.process.stdin.write('curl() { command curl -sS "$@"; }\n');
   }
 
-  /** From now on `npx sharder` begins at once, without a look for what to run. */
-  shortenNpx(): void {
-    this.process.stdin.write(`npx() { shift; '${process.execPath}' dist/cli.js "$@"; }\n`);
+  /**
+   * From now on `npx sharder` begins at once, without a look for what to run; and so does `npm start`,
+   * without building what is built.
+   */
+  shorten(): void {
+    this.process.stdin.write(`sharder() { '${process.execPath}' dist/cli.js "$@"; }\n`);
+    this.process.stdin.write('npx() { "$@"; }\n');
+    this.process.stdin.write(
+      'npm() { if [ "$1" = start ]; then sharder serve; else command npm "$@"; fi; }\n',
+    );
   }
 
   /**
@@ -180,8 +187,8 @@ for (const { file, before } of documents) {
       });
       shells.push(shell);
 
+      if (file !== 'README.md') shell.shorten();
       await before(shell, clone);
-      if (file !== 'README.md') shell.shortenNpx();
       const shown = examples(readFileSync(join(ROOT, file), 'utf8'));
       assert.ok(shown.length > 0);
       for (const { command, output } of shown) {

@@ -221,10 +221,11 @@ describe('with the page alone', needsChromium, () => {
     const count = await forms.count();
     assert.ok(count > 30, `${count} forms`);
     const execute = page.getByRole('button', { name: 'Execute', exact: true });
+    // Told, and not clicked: whether a person could click it is for the next test.
     for (let i = 0; i < count; i++) {
-      await forms.nth(i).click();
+      await forms.nth(i).dispatchEvent('click');
       await execute.waitFor();
-      await forms.nth(i).click(); // the page draws all that is open with every click
+      await forms.nth(i).dispatchEvent('click'); // the page draws all that is open with every click
       await execute.waitFor({ state: 'detached' });
     }
     assert.deepEqual(complaints, []);
