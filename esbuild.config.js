@@ -2,7 +2,7 @@
 // so, and the shell runs it at every Tab. What only the service loads stays in node_modules, with what is
 // built for a machine.
 
-import { rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const SERVICE = [
@@ -16,7 +16,16 @@ const SERVICE = [
 ];
 const DRIVERS = ['better-sqlite3', 'pg', 'pg-copy-streams'];
 // Those of knex that are not installed.
-const MISSING = ['mariadb', 'mysql', 'mysql2', 'oracledb', 'pg-native', 'pg-query-stream'];
+const MISSING = [
+  'mariadb',
+  'mysql',
+  'mysql2',
+  'oracledb',
+  'pg-native',
+  'pg-query-stream',
+  'sqlite3',
+  'tedious',
+];
 
 rmSync('dist/chunks', { recursive: true, force: true });
 await build({
@@ -29,10 +38,12 @@ await build({
   platform: 'node',
   target: 'node20',
   sourcemap: true,
-  external: [...SERVICE, ...DRIVERS, ...MISSING, 'proxy-addr', 'sqlite3', 'tedious'],
+  external: [...SERVICE, ...DRIVERS, ...MISSING],
   // For packages that are no ES modules.
   banner: {
     js: "import{createRequire as createRequire_}from'node:module';const require=createRequire_(import.meta.url);",
   },
   logLevel: 'warning',
 });
+// npx does so when it first sees the command, and not after it was built anew.
+chmodSync('dist/cli.js', 0o755);
