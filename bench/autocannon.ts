@@ -39,6 +39,7 @@ const instance = autocannon(
         setupRequest(request) {
           issued++;
           if (issued === 300) process.stderr.write('started\n');
+          if (how === 'path') return { ...request, path: `/users/${name()}/` };
           return { ...request, headers: headers() };
         },
       },

@@ -37,6 +37,7 @@ const DEFAULT: Settings = {
   commands: { listed: 1_000_000, adopted: 200_000, runs: 3 },
   transfer: { rows: 1_000_000, runs: 3 },
   plans: { objects: 1_000_000, buckets: 200, runs: 3 },
+  workers: { objects: 100_000, workers: 100, idle: 1_000, seconds: 20 },
 };
 const FULL: Settings = { ...DEFAULT, objects: [...DEFAULT.objects, 10_000_000] };
 const QUICK: Settings = {
@@ -50,6 +51,7 @@ const QUICK: Settings = {
   commands: { listed: 100_000, adopted: 20_000, runs: 1 },
   transfer: { rows: 100_000, runs: 1 },
   plans: { objects: 100_000, buckets: 200, runs: 1 },
+  workers: { objects: 10_000, workers: 100, idle: 1_000, seconds: 10 },
 };
 
 interface Arguments {
@@ -177,6 +179,9 @@ timer of 1 ms, and the resident memory of the server are the highest of all runs
     transfers: [],
     plans: [],
     applications: [],
+    takeovers: [],
+    heartbeats: [],
+    routers: [],
   };
   for (const name of sections) await SECTIONS.get(name)?.(bench, paper, figures);
 

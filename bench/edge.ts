@@ -209,7 +209,7 @@ function options(
 }
 
 // One process, and that on a core; nginx does it by itself.
-function onOneCore(text: string, core: Core): string {
+export function onOneCore(text: string, core: Core): string {
   const affinity = core === undefined ? '' : `worker_cpu_affinity 1${'0'.repeat(core)};`;
   const changed = text.replace('worker_processes auto;', `worker_processes 1; ${affinity}`);
   if (changed === text) throw new Error('nginx.conf has another number of processes');
@@ -228,7 +228,7 @@ function withoutMaps(upstreams: string): string {
   return upstreams.replaceAll(/^map [^}]*\}\n/gm, '');
 }
 
-async function withNginx<T>(
+export async function withNginx<T>(
   { onEnd }: Bench,
   options: NginxOptions,
   work: (nginx: Nginx) => Promise<T>,

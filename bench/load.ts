@@ -13,6 +13,8 @@ export type Names =
   | { readonly how: 'random' }
   /** Drawn at random from the first `count` of those in order. */
   | { readonly how: 'known'; readonly count: number }
+  /** In the path, /users/NAME/, and in no header: drawn from the first `count` of those in order. */
+  | { readonly how: 'path'; readonly count: number }
   /** Drawn at random from a file: for each user a line, `Authorization`, a tab and `Cookie`. */
   | { readonly how: 'file'; readonly file: string };
 
@@ -80,7 +82,7 @@ export async function putLoad(
 
 function argumentOf(names: Names): string {
   if (names.how === 'ordered') return String(names.first);
-  if (names.how === 'known') return String(names.count);
+  if (names.how === 'known' || names.how === 'path') return String(names.count);
   if (names.how === 'file') return names.file;
   return String(Math.floor(Math.random() * 2 ** 31));
 }

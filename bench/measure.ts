@@ -28,6 +28,13 @@ export interface Settings {
   readonly transfer: { readonly rows: number; readonly runs: number };
   /** Of how many objects over how many buckets plans are made, and how often. */
   readonly plans: { readonly objects: number; readonly buckets: number; readonly runs: number };
+  /** How many objects follow how many workers, and how many other workers only renew their leases. */
+  readonly workers: {
+    readonly objects: number;
+    readonly workers: number;
+    readonly idle: number;
+    readonly seconds: number;
+  };
 }
 
 export interface Bench {
@@ -55,17 +62,23 @@ export interface Run {
 interface Case {
   readonly connections: number;
   readonly names: Names;
+  /** Of the service; default: /shard. */
+  readonly path?: string;
 }
 
 /** Loads the bare server and then `server`; with how many names the latter may have seen. */
-async function runInTurn(
+export async function runInTurn(
   bench: Bench,
   server: Server,
-  { connections, names }: Case,
+  { connections, names, path }: Case,
 ): Promise<{ run: Run; requests: number; issued: number }> {
   const bare = await load(bench, bench.bare, { connections, names });
   await server.look();
-  const ours = await load(bench, server, { connections, names });
+  const ours = await load(bench, server, {
+    connections,
+    names,
+    ...(path !== undefined && { path }),
+  });
   const { stopMs, rssBytes } = await server.look();
   const { requests, seconds, issued, p50Ms, p99Ms } = ours;
   const rate = requests / seconds;
@@ -77,12 +90,7 @@ async function runInTurn(
 export function load(
   { cores, hasWrk, settings }: Bench,
   server: Server,
-  {
-    connections,
-    names,
-    path = '/shard',
-    until,
-  }: Case & { path?: string; until?: () => Promise<unknown> },
+  { connections, names, path = '/shard', until }: Case & { until?: () => Promise<unknown> },
 ) {
   const end = until ?? (() => sleep(settings.seconds * 1000));
   return putLoad(cores.load, hasWrk, { url: server.url + path, connections, names }, end);

@@ -2,6 +2,7 @@
 --   ordered FIRST   user-00000001 and so on, each once
 --   random SEED     sixteen hexadecimal digits, each once
 --   known COUNT     drawn from the first COUNT of those in order
+--   path COUNT      the same, but in the path, /users/NAME/
 --   file FILE       drawn from its lines: in place of the name, Authorization, a tab and Cookie
 -- It says on stderr that the first answers are there, and prints a line of JSON at the end. load.ts
 -- reads both; autocannon.ts does the same.
@@ -38,10 +39,16 @@ function init(args)
     name = function() return all[random(#all)] end
   end
 
+  local tail = '\r\n\r\n'
+  if how == 'path' then
+    head = 'GET /users/'
+    tail = '/ HTTP/1.1\r\nHost: ' .. wrk.host .. tail
+  end
+
   request = function()
     issued = issued + 1
     if issued == 300 then io.stderr:write('started\n') end -- more than there are connections
-    return head .. name() .. '\r\n\r\n'
+    return head .. name() .. tail
   end
 end
 

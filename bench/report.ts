@@ -4,7 +4,9 @@ import type { CommandRun } from './commands.js';
 import type { EdgeRun } from './edge.js';
 import type { Growth, Run } from './measure.js';
 import type { ApplyRun, PlanRun } from './plans.js';
+import type { RouterRun } from './run.js';
 import type { TransferRun } from './transfer.js';
+import type { HeartbeatRun, TakeoverRun } from './workers.js';
 
 /** A line of the table of rates. */
 export interface Figure {
@@ -63,6 +65,21 @@ export interface ApplyFigure {
   readonly runs: readonly ApplyRun[];
 }
 
+export interface TakeoverFigure {
+  readonly engine: string;
+  readonly run: TakeoverRun;
+}
+
+export interface HeartbeatFigure {
+  readonly engine: string;
+  readonly run: HeartbeatRun;
+}
+
+export interface RouterFigure {
+  readonly connections: number;
+  readonly runs: readonly RouterRun[];
+}
+
 /** All that was measured. */
 export interface Figures {
   readonly rates: Figure[];
@@ -73,6 +90,9 @@ export interface Figures {
   readonly transfers: TransferFigure[];
   readonly plans: PlanFigure[];
   readonly applications: ApplyFigure[];
+  readonly takeovers: TakeoverFigure[];
+  readonly heartbeats: HeartbeatFigure[];
+  readonly routers: RouterFigure[];
 }
 
 /** What the figures are called that a target is judged on. */
@@ -289,6 +309,83 @@ export function applyRow({ users, engine, objects, runs }: ApplyFigure): string[
   ];
 }
 
+export const TAKEOVER_HEADINGS = [
+  'engine',
+  'objects',
+  'workers',
+  'registered/s',
+  'all owned after s',
+  'of the dead one',
+  'owned again after its lease s',
+  'of it grace s',
+  'longest stop ms',
+  'memory MB',
+] as const;
+
+export function takeoverRow({ engine, run }: TakeoverFigure): string[] {
+  return [
+    engine,
+    whole(run.objects),
+    whole(run.workers),
+    whole(run.registeredRate),
+    fixed(run.ownedSeconds),
+    whole(run.orphans),
+    fixed(run.againSeconds),
+    fixed(run.graceSeconds, 0),
+    fixed(run.stopMs, 1),
+    whole(run.rssBytes / 1e6),
+  ];
+}
+
+export const HEARTBEAT_HEADINGS = [
+  'engine',
+  'workers',
+  'renewals/s',
+  'of one core',
+  'p99 ms',
+  'longest stop ms',
+] as const;
+
+export function heartbeatRow({ engine, run }: HeartbeatFigure): string[] {
+  return [
+    engine,
+    whole(run.workers),
+    whole(run.rate),
+    `${fixed(run.coreShare * 100, 1)} %`,
+    fixed(run.p99Ms, 1),
+    fixed(run.stopMs, 1),
+  ];
+}
+
+export const ROUTER_HEADINGS = [
+  'connections',
+  'requests/s',
+  'plain library',
+  '× plain',
+  'lowest … highest',
+  'nginx by its own hash',
+  '× nginx',
+  'p50 ms',
+  'p99 ms',
+  'memory MB',
+] as const;
+
+export function routerRow({ connections, runs }: RouterFigure): string[] {
+  const toPlain = runs.map(({ rate, plainRate }) => rate / plainRate);
+  return [
+    String(connections),
+    whole(median(runs.map(({ rate }) => rate))),
+    whole(median(runs.map(({ plainRate }) => plainRate))),
+    fixed(median(toPlain)),
+    `${fixed(Math.min(...toPlain))} … ${fixed(Math.max(...toPlain))}`,
+    whole(median(runs.map(({ nginxRate }) => nginxRate))),
+    fixed(median(runs.map(({ rate, nginxRate }) => rate / nginxRate))),
+    fixed(median(runs.map(({ p50Ms }) => p50Ms)), 1),
+    fixed(median(runs.map(({ p99Ms }) => p99Ms)), 1),
+    whole(megabytes(runs)),
+  ];
+}
+
 export const TARGET_HEADINGS = ['what', 'measured', 'target', ''] as const;
 
 /** A row for each target that these figures tell something of. */
@@ -301,6 +398,7 @@ export function targetRows({
   transfers,
   plans,
   applications,
+  takeovers,
 }: Figures): string[][] {
   const measured = rates.filter(({ objects }) => objects !== undefined);
   const sizes = measured.map(({ objects = 0 }) => objects);
@@ -358,6 +456,10 @@ export function targetRows({
   for (const { users, engine, runs } of applications) {
     const what = `moves per second while ${users} users ask, ${engine}`;
     rows.push(atLeast(what, median(runs.map(({ movesRate }) => movesRate)), 5_000, whole));
+  }
+  for (const { engine, run } of takeovers) {
+    const what = `${whole(run.objects)} objects on ${whole(run.workers)} workers, one dies: owned again after its grace, ${engine}`;
+    rows.push(atMost(what, run.againSeconds - run.graceSeconds, 5, 's', 2));
   }
   return rows;
 }

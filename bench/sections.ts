@@ -14,9 +14,12 @@ import {
   type Growth,
   type Settings,
 } from './measure.js';
+import { addHashKinds, HASHES, measureHashes } from './hash.js';
 import type { Paper } from './paper.js';
 import { applyBesideUsers, DRAINED, measurePlan, PLANS } from './plans.js';
+import { measureRouter, SHARDS } from './run.js';
 import { Table } from './tables.js';
+import { measureHeartbeats, measureTakeover } from './workers.js';
 import { measureExport, measureImport, type TransferRun } from './transfer.js';
 import {
   APPLY_HEADINGS,
@@ -29,6 +32,8 @@ import {
   edgeRow,
   GROWTH_HEADINGS,
   growthRow,
+  HEARTBEAT_HEADINGS,
+  heartbeatRow,
   HELP,
   IMPORT,
   KNOWN,
@@ -37,8 +42,12 @@ import {
   planRow,
   RATE_HEADINGS,
   rateRow,
+  ROUTER_HEADINGS,
+  routerRow,
   START_HEADINGS,
   startRow,
+  TAKEOVER_HEADINGS,
+  takeoverRow,
   TRANSFER_HEADINGS,
   transferRow,
   type Figures,
@@ -198,6 +207,29 @@ what limits. Names are drawn at random, so that a user's answer is used often be
   await paper.addTable(EDGE_HEADINGS, figures.edges.map(edgeRow));
 };
 
+const hash: Section = async (bench, paper) => {
+  await paper.add(`## Hash
+Keys of kinds with the policy hash, another one in every request, beside known users whose answers are in the
+cache. The pattern takes the key from a header.`);
+  const [connections] = CONNECTIONS;
+  const rows: string[][] = [];
+  for (const engine of bench.engines) {
+    await bench.tables.lend(engine, 'ordered', CACHED, async (table) => {
+      await addHashKinds(table);
+      for (const route of ['auth', 'shard'] as const) {
+        const all = await paper.measure(`hash, /${route}, ${engine.name}`, () =>
+          measureHashes(bench, table, route, connections),
+        );
+        all?.forEach((runs, i) => {
+          const what = `/${route}: ${HASHES[i]?.what ?? ''}`;
+          rows.push(rateRow({ what, engine: engine.name, objects: CACHED, connections, runs }));
+        });
+      }
+    });
+  }
+  await paper.addTable(RATE_HEADINGS, rows);
+};
+
 const start: Section = async (bench, paper, figures) => {
   await paper.add(`## Start
 Seconds from the start of the process to its first answer, for a user who is in the table.`);
@@ -299,15 +331,58 @@ before.`);
   await paper.addTable(APPLY_HEADINGS, figures.applications.map(applyRow));
 };
 
+const workers: Section = async (bench, paper, figures) => {
+  const { objects, workers: count, idle } = bench.settings.workers;
+  await paper.add(`## Workers
+${objects.toLocaleString('en')} objects are registered with ${count} workers, which are ShardServers of one process
+on the load's core; then one of them falls silent: seconds from the end of its lease until others have begun all
+that it had. And ${idle.toLocaleString('en')} workers without objects, each renewing a lease of 30 seconds every ten:
+what that costs the service, as a share of one core, what an idle service costs left out.`);
+  for (const engine of bench.engines) {
+    const takeover = await paper.measure(`a worker dies, ${engine.name}`, () =>
+      measureTakeover(bench, engine),
+    );
+    if (takeover) figures.takeovers.push({ engine: engine.name, run: takeover });
+    const heartbeats = await paper.measure(`heartbeats, ${engine.name}`, () =>
+      measureHeartbeats(bench, engine),
+    );
+    if (heartbeats) figures.heartbeats.push({ engine: engine.name, run: heartbeats });
+  }
+  await paper.addTable(TAKEOVER_HEADINGS, figures.takeovers.map(takeoverRow));
+  await paper.addTable(HEARTBEAT_HEADINGS, figures.heartbeats.map(heartbeatRow));
+};
+
+const run: Section = async (bench, paper, figures) => {
+  if (nginxPath === undefined) {
+    await paper.add(`## A router before shards
+nginx is not installed, and left out.`);
+    return;
+  }
+  await paper.add(`## A router before shards
+Requests under /users/NAME/ through the router of \`sharder run\` to ${SHARDS} shards, of which one nginx on the
+load's core is all; each run just after one through the library that it uses, which looks at no key and has one
+server, and one through the nginx of \`sharder run --nginx\`, one process that hashes the key by itself.`);
+  for (const connections of CONNECTIONS) {
+    const runs = await paper.measure(`a router, ${connections} connections`, () =>
+      measureRouter(bench, connections),
+    );
+    if (runs) figures.routers.push({ connections, runs });
+  }
+  await paper.addTable(ROUTER_HEADINGS, figures.routers.map(routerRow));
+};
+
 /** By the names that `--only` takes, in the order in which they are measured. */
 export const SECTIONS: ReadonlyMap<string, Section> = new Map([
   ['http', http],
   ['start', start],
   ['known', known],
+  ['hash', hash],
   ['new', fresh],
   ['growth', growth],
   ['edge', edge],
   ['commands', commands],
   ['transfer', transfer],
   ['plans', plans],
+  ['workers', workers],
+  ['run', run],
 ]);

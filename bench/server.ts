@@ -16,6 +16,16 @@ export interface Sight {
   /** The longest time that the event loop did not turn. */
   readonly stopMs: number;
   readonly rssBytes: number;
+  /** Of processors, since its start. */
+  readonly cpuSeconds: number;
+}
+
+/** What is not told to everybody. */
+interface Secrets {
+  /** That signs cookies. */
+  readonly secret?: string;
+  /** That opens the management API. */
+  readonly token?: string;
 }
 
 export class Server {
@@ -24,7 +34,12 @@ export class Server {
   readonly #process: ChildProcess;
   #log = '';
 
-  private constructor(core: Core, args: readonly string[], database?: string, secret?: string) {
+  private constructor(
+    core: Core,
+    args: readonly string[],
+    database?: string,
+    { secret, token }: Secrets = {},
+  ) {
     // What the environment says to a service must not change what is measured.
     const env = Object.entries(process.env).filter(([name]) => !name.startsWith('SHARDER_'));
     this.#process = startProcess(core, process.execPath, args, {
@@ -32,6 +47,7 @@ export class Server {
         ...Object.fromEntries(env),
         DATABASE_URL: database,
         SHARDER_COOKIE_SECRET: secret,
+        SHARDER_ADMIN_TOKEN: token,
       },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
@@ -42,7 +58,7 @@ export class Server {
   static service(
     core: Core,
     database: string,
-    { isProbed = true, secret }: { isProbed?: boolean; secret?: string } = {},
+    { isProbed = true, ...secrets }: { isProbed?: boolean } & Secrets = {},
   ): Promise<Server> {
     const serve = [path('../dist/cli.js'), 'serve', '--listen', '127.0.0.1:0'];
     const settings = ['--config-file', path('../sharder.yml')];
@@ -50,7 +66,7 @@ export class Server {
       core,
       [...(isProbed ? PROBE : []), ...serve, ...settings],
       database,
-      secret,
+      secrets,
     );
   }
 
@@ -60,13 +76,19 @@ export class Server {
     return Server.#start(core, [...PROBE, ...args]);
   }
 
+  /** A proxy before servers on these ports: proxy.ts. */
+  static proxy(core: Core, which: 'plain' | 'router', ports: readonly number[]): Promise<Server> {
+    const args = ['--import', 'tsx', path('./proxy.ts'), which, ...ports.map(String)];
+    return Server.#start(core, [...PROBE, ...args]);
+  }
+
   static async #start(
     core: Core,
     args: readonly string[],
     database?: string,
-    secret?: string,
+    secrets?: Secrets,
   ): Promise<Server> {
-    const server = new Server(core, args, database, secret);
+    const server = new Server(core, args, database, secrets);
     const { stdout } = server.#process;
     if (!stdout) throw new Error('no stdout');
     const line = once(createInterface({ input: stdout }), 'line') as Promise<[string]>;

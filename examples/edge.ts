@@ -1,8 +1,5 @@
 // What the examples have in common: nginx with the files of nginx/, and a Sharder, on one machine.
 
-import { once } from 'node:events';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { renderNginx } from '../src/deploy/nginx.js';
 import {
   createServer as createSharderServer,
@@ -12,6 +9,7 @@ import {
 } from '../src/index.js';
 import { listBuckets } from '../src/store/buckets.js';
 import { Nginx } from '../test/nginx.js';
+import { close, listen } from './local.js';
 
 export interface Hub {
   readonly name: string;
@@ -64,27 +62,4 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     await stopService();
     throw error;
   }
-}
-
-/** On a free port, with which it resolves. */
-export async function listen(server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
-}
-
-export function close(server: Server): void {
-  server.close();
-  server.closeAllConnections();
-}
-
-/** Resolves at Ctrl-C, or when somebody else wants this to end. Under npm it comes more than once. */
-export function askedToEnd(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-      process.on(signal, () => {
-        resolve();
-      });
-    }
-  });
 }

@@ -7,6 +7,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { SharderError } from './errors.js';
 import { checkBucketName, checkKindName } from './names.js';
+import { POLICIES } from './policies.js';
 import {
   type AdminToken,
   readAdminTokens,
@@ -33,6 +34,7 @@ const bucket = z.preprocess(
 const kind = z.preprocess(
   (value) => value ?? {},
   kindSettingsSchema.extend({
+    policy: z.enum(POLICIES, `must be ${POLICIES.join(' or ')}`).optional(),
     buckets: z
       .array(bucket)
       .check(

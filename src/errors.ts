@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'bad_name' // a kind, bucket or object cannot be called that
   | 'no_identity' // the request names no user
   | 'bad_identity' // the request names a user in a way that is refused
+  | 'bad_key' // the request has not the one key that its kind goes by
   | 'untrusted_peer' // the request comes from somebody who may not name a user
   | 'api_closed' // no token is configured for the management API
   | 'no_token' // the management API was asked without a token
@@ -22,6 +23,8 @@ export type ErrorCode =
   | 'unknown_plan'
   | 'not_empty' // a bucket that holds objects is not removed
   | 'plan_state' // a plan cannot be applied, paused, resumed, cancelled or undone as it is now
+  | 'lease_held' // somebody else has the bucket's lease
+  | 'lease_lost' // the lease that was to be renewed has ended, or is another's
   | 'closed' // the bucket takes no new objects: it is cordoned, draining or full
   | 'changed' // somebody has changed the kind since its version was read
   | 'key_reused' // another request had the same Idempotency-Key

@@ -1,6 +1,8 @@
 // Why an object is where it is, or where it would go.
 
 import { pickBuckets } from './assign/pick.js';
+import { findByHash } from './by-hash.js';
+import { SharderError } from './errors.js';
 import type { Database } from './store/database.js';
 import { isOpen, listBuckets, type Bucket } from './store/buckets.js';
 import { getKind } from './store/kinds.js';
@@ -30,7 +32,11 @@ export interface Explanation {
   readonly change: ChangeRow | null;
   /** Earlier lines of the history were pruned; null where none was. */
   readonly pruned_before: string | null;
-  /** Where a new object would go; null where no bucket has room. */
+  readonly policy: string;
+  /**
+   * Where a new object would go; by the policy hash, where the key is if no row of it says else. Null
+   * where no bucket has room.
+   */
   readonly next: string | null;
   /** All buckets of the kind, those first that a new object would rather go to. */
   readonly scores: readonly Score[];
@@ -45,20 +51,45 @@ export async function explainObject(
   const [object] = await findObjects(database, name, kind);
   const { changes, pruned_before } = await objectHistory(database, kind, name);
   const buckets = await database.read((knex) => listBuckets(knex, kind));
-  const { settings } = await database.read((knex) => getKind(knex, kind));
+  const { policy, settings } = await database.read((knex) => getKind(knex, kind));
+  const isHashed = policy === 'hash';
   return {
     kind,
     name: object?.name ?? name,
     object: object ?? null,
     change: (object && changes.findLast((change) => hasPlaced(change, object))) ?? null,
     pruned_before,
-    next: pickBuckets(buckets.filter(isOpen), 1, settings)[0] ?? null,
-    scores: buckets.map(toScore).sort(byScore),
+    policy,
+    next: isHashed
+      ? await hashedBucket(database, kind, name)
+      : (pickBuckets(buckets.filter(isOpen), 1, settings)[0] ?? null),
+    scores: isHashed ? buckets.map(toHashScore) : buckets.map(toScore).sort(byScore),
   };
 }
 
 function hasPlaced({ from_bucket, to_bucket }: ChangeRow, { bucket }: Assignment): boolean {
   return to_bucket === bucket && from_bucket !== null && from_bucket !== to_bucket;
+}
+
+async function hashedBucket(
+  database: Database,
+  kind: string,
+  name: string,
+): Promise<string | null> {
+  try {
+    const isWithoutRow = true;
+    const answer = await database.read((knex) => findByHash(knex, kind, name, { isWithoutRow }));
+    return answer?.bucket.name ?? null;
+  } catch (error) {
+    if (error instanceof SharderError && error.code === 'no_room') return null;
+    throw error;
+  }
+}
+
+// There are no new keys, so none but a draining bucket is closed.
+function toHashScore({ name, members, weight, state }: Bucket): Score {
+  const closed = state === 'draining' ? state : null;
+  return { bucket: name, members, weight, score: null, closed };
 }
 
 function toScore(bucket: Bucket): Score {

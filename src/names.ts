@@ -5,8 +5,9 @@ import { SharderError } from './errors.js';
 /** The kind of a request or a command that names none. */
 export const DEFAULT_KIND = 'hub';
 
-/** Longest name of a bucket or an object, in bytes of UTF-8. */
-const MAX_NAME_BYTES = 256;
+/** Longest name of a bucket or an object, in bytes of UTF-8; and of a key, which is stored nowhere. */
+export const MAX_NAME_BYTES = 256;
+export const MAX_KEY_BYTES = 8_192;
 
 /** A kind names a cookie and stands in a path, so it is a plain token of at most 63 characters. */
 export const KIND_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -18,13 +19,13 @@ export const BUCKET_PATTERN = /^[!#$&-+\--:<-[\]-~]{1,256}$/;
 // what stands for bytes that were no UTF-8.
 const FORBIDDEN = /[\p{Cc}\p{Cs}\uFFFD]/u;
 
-/** Throws `bad_name` unless `name` can name an object: 1 to 256 bytes of clean text. */
-export function checkObjectName(name: string): void {
+/** Throws `bad_name` unless `name` can name an object: 1 to 256 bytes, or as given, of clean text. */
+export function checkObjectName(name: string, maxBytes = MAX_NAME_BYTES): void {
   if (name === '') throw new SharderError('bad_name', 'the name is empty');
-  if (name.length > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES) {
+  if (name.length > maxBytes || Buffer.byteLength(name) > maxBytes) {
     throw new SharderError(
       'bad_name',
-      `the name has ${Buffer.byteLength(name)} bytes; at most ${MAX_NAME_BYTES} are allowed`,
+      `the name has ${Buffer.byteLength(name)} bytes; at most ${maxBytes} are allowed`,
     );
   }
   if (FORBIDDEN.test(name)) {

@@ -14,14 +14,14 @@ export type Normalize = (typeof NORMALIZERS)[number];
  * The name as it is stored. The normal form of a normal form is itself, whatever came: so the cut is
  * at the first `@`, for at the last one a@b@c would become a@b, and that one a. The case is Unicode's,
  * of no language (`String.prototype.toLowerCase`). Throws `bad_name` where the name or its normal form
- * cannot name an object.
+ * cannot name an object, of so many bytes at most.
  */
-export function normalizeName(name: string, how: Normalize): string {
-  checkObjectName(name);
+export function normalizeName(name: string, how: Normalize, maxBytes?: number): string {
+  checkObjectName(name, maxBytes);
   if (how === 'none') return name;
   const local = how === 'lower-local' ? name.replace(/@.*$/su, '') : name;
   const normal = local.toLowerCase();
-  if (normal !== name) checkNormal(name, normal, how);
+  if (normal !== name) checkNormal(name, normal, how, maxBytes);
   return normal;
 }
 
@@ -39,9 +39,9 @@ export function tryNormalize(name: string, how: Normalize): string | SharderErro
   }
 }
 
-function checkNormal(name: string, normal: string, how: Normalize): void {
+function checkNormal(name: string, normal: string, how: Normalize, maxBytes?: number): void {
   try {
-    checkObjectName(normal);
+    checkObjectName(normal, maxBytes);
   } catch (error) {
     throw new SharderError(
       'bad_name',

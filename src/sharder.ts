@@ -4,14 +4,22 @@ import { EventEmitter } from 'node:events';
 import { Answers, type Answer } from './assign/answer.js';
 import { Batch } from './assign/batch.js';
 import { Cache, type Moment } from './assign/cache.js';
+import type { HashKind } from './assign/hash-kind.js';
+import { HashKinds } from './assign/hash-kinds.js';
 import { pickBuckets } from './assign/pick.js';
 import { SharderError } from './errors.js';
-import { KIND_PATTERN } from './names.js';
+import { KIND_PATTERN, MAX_KEY_BYTES } from './names.js';
 import { normalizeName } from './normalize.js';
 import type { Database } from './store/database.js';
-import type { KindSettings } from './store/kind-settings.js';
+import type { HeldKind, KindSettings } from './store/kind-settings.js';
 import { unknownKind } from './store/kinds.js';
-import type { AssignedRow, BucketRow, Engine, ObjectKey } from './store/engine.js';
+import {
+  NotAssigned,
+  type AssignedRow,
+  type BucketRow,
+  type Engine,
+  type ObjectKey,
+} from './store/engine.js';
 
 export interface SharderOptions {
   /** How many answers are kept in memory for each kind, about 150 bytes each. */
@@ -45,6 +53,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
   readonly #cache: Cache;
   readonly #queueLimit: number;
   readonly #answers = new Answers();
+  readonly #hashKinds: HashKinds;
   readonly #lookups: Batch<BucketRow | undefined>;
   readonly #assigns = new Map<string, Batch<AssignedRow>>();
   #waiting = 0;
@@ -63,11 +72,13 @@ export class Sharder extends EventEmitter<SharderEvents> {
     this.#engine = database.createEngine({
       dropped: (key) => {
         this.#cache.drop(key);
+        this.#hashKinds.drop(key.kind);
       },
       down: (why) => this.emit('down', why),
       up: () => this.emit('up'),
       assigned: (kind, names, seconds) => this.emit('batch', kind, names, seconds),
     });
+    this.#hashKinds = new HashKinds(this.#engine, this.#answers);
   }
 
   /** Starts to assign on an open database; on PostgreSQL resolves once it hears of changes. */
@@ -80,6 +91,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
   /**
    * The object's bucket; if it has none, the emptiest active one, from now on. An object that is
    * known is answered at once, without a promise. The name is made normal as the kind's settings say.
+   * Under the policy `hash` the bucket is computed, and nothing is stored.
    *
    * Throws or rejects with `bad_name`, `unknown_kind`, `no_room`, `overloaded`, or a `database_…`
    * code. The object is then where it was, or, if the connection broke during the commit, where the
@@ -92,6 +104,11 @@ export class Sharder extends EventEmitter<SharderEvents> {
       this.#cacheHits++;
       return cached;
     }
+    const hashKind = this.#hashKinds.get(kind, generation);
+    if (hashKind?.knowsPins) {
+      this.#cacheHits++;
+      return this.#byHash(hashKind, kind, name);
+    }
     // Only normal names are kept. So what was found needed none of this.
     if (!KIND_PATTERN.test(kind)) throw unknownKind(kind);
     const normal = this.normalize(kind, name);
@@ -101,43 +118,59 @@ export class Sharder extends EventEmitter<SharderEvents> {
       return known;
     }
     this.#cacheMisses++;
+    const isHashed = hashKind !== undefined || this.settings(kind).policy === 'hash';
+    const atOnce = isHashed ? undefined : this.#findNow(kind, normal, generation);
     return (
-      this.#findNow(kind, normal, generation) ??
-      this.#wait(() => this.#assign(kind, name, normal), kind, normal)
+      atOnce ??
+      this.#wait(
+        async () =>
+          (isHashed ? await this.#findHashed(kind, name) : undefined) ??
+          (await this.#assign(kind, name, normal)),
+        kind,
+        normal,
+      )
     );
   }
 
   /**
    * The object's bucket, or undefined if it has none; so also where there is no such kind. Never
-   * creates. Rejects with `bad_name`, `overloaded` or a `database_…` code.
+   * creates. Rejects with `bad_name`, `overloaded` or a `database_…` code, or, under the policy `hash`,
+   * with `no_room` where there is no bucket.
    */
   async find(kind: string, name: string): Promise<Answer | undefined> {
     if (!KIND_PATTERN.test(kind)) return undefined;
     const generation = this.#engine.generation();
     const normal = this.normalize(kind, name);
+    if (this.settings(kind).policy === 'hash') {
+      const hashed = await this.#wait(() => this.#findHashed(kind, name), kind, normal);
+      if (hashed) return hashed;
+    }
     const known =
       this.#cache.get(kind, normal, generation) ?? this.#findNow(kind, normal, generation);
     if (known || 'atOnce' in this.#engine.lookup) return known;
     return this.#wait(() => this.#findSoon(kind, normal), kind, normal);
   }
 
-  /** The name under which the object is stored. Throws `bad_name`. */
+  /** The name under which the object is stored, or the key that is hashed. Throws `bad_name`. */
   normalize(kind: string, name: string): string {
-    return normalizeName(name, this.settings(kind).normalize);
+    return toKey(name, this.settings(kind));
   }
 
   /**
    * The settings of a kind as they were heard last, the defaults of one that is not there; the same
    * object as long as nothing changes.
    */
-  settings(kind: string): KindSettings {
+  settings(kind: string): HeldKind {
     return this.#engine.settings(kind);
   }
 
   /** The bucket that is in memory for an object, as the next request is answered; null: none is. */
   peek(kind: string, name: string): string | null {
     const generation = this.#engine.generation();
-    const known = this.#cache.get(kind, name, generation);
+    const hashKind = this.#hashKinds.get(kind, generation);
+    const known =
+      this.#cache.get(kind, name, generation) ??
+      (hashKind?.knowsPins ? hashKind.answer(name) : undefined);
     return known?.bucket.name ?? null;
   }
 
@@ -148,7 +181,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
   staleAnswer(kind: string, bucket: string): Answer {
     const answers =
       this.#answers.last(kind, bucket) ?? this.#answers.of(kind, { bucket, url: null });
-    return answers.stale;
+    return answers.stale.existing;
   }
 
   /** Resolves when the database answers; rejects with why it does not. */
@@ -167,6 +200,27 @@ export class Sharder extends EventEmitter<SharderEvents> {
     };
   }
 
+  // By a hash kind that knows all its rows, as in every request of one.
+  #byHash(hashKind: HashKind, kind: string, name: string): Answer {
+    const answer = hashKind.answer(toKey(name, hashKind.settings));
+    if (!answer) throw noBucket(kind);
+    return answer;
+  }
+
+  // Undefined where the kind has another policy by now.
+  async #findHashed(kind: string, name: string): Promise<Answer | undefined> {
+    const generation = this.#engine.generation();
+    const hashKind = this.#hashKinds.get(kind, generation) ?? (await this.#hashKinds.read(kind));
+    if (!hashKind || hashKind.knowsPins) return hashKind && this.#byHash(hashKind, kind, name);
+    const key = toKey(name, hashKind.settings);
+    const pinned =
+      this.#findNow(kind, key, generation) ??
+      ('batched' in this.#engine.lookup ? await this.#findSoon(kind, key) : undefined);
+    const answer = pinned ?? hashKind.byHash(key);
+    if (!answer) throw noBucket(kind);
+    return answer;
+  }
+
   // Where a lookup takes microseconds it is made here and now.
   #findNow(kind: string, name: string, generation: number): Answer | undefined {
     const { lookup } = this.#engine;
@@ -182,7 +236,7 @@ export class Sharder extends EventEmitter<SharderEvents> {
 
   async #findSoon(kind: string, name: string): Promise<Answer | undefined> {
     const row = await this.#lookups.add(`${kind}/${name}`).promise;
-    return row && this.#answers.of(kind, row).existing;
+    return row && this.#known(kind, row);
   }
 
   // The engine is told the name as it came: it may know of newer settings.
@@ -197,6 +251,10 @@ export class Sharder extends EventEmitter<SharderEvents> {
       const row = await promise;
       // Of all who waited for the same name, the first has caused the assignment.
       return this.#answers.of(kind, row)[row.isNew && !joined ? 'assigned' : 'existing'];
+    } catch (error) {
+      const hashed = error instanceof NotAssigned ? await this.#findHashed(kind, name) : undefined;
+      if (hashed) return hashed;
+      throw error;
     } finally {
       // Whatever kinds clients think of, none leaves anything behind.
       if (batch.isIdle) this.#assigns.delete(kind);
@@ -224,8 +282,12 @@ export class Sharder extends EventEmitter<SharderEvents> {
 
   #whatWasKnown(error: unknown, kind: string, name: string): Answer {
     if (error instanceof SharderError && error.code.startsWith('database_')) {
-      const known = this.#cache.getStale(kind, name);
-      if (known) return this.staleAnswer(kind, known.bucket.name);
+      const hashKind = this.#hashKinds.getStale(kind);
+      const known =
+        this.#cache.getStale(kind, name) ??
+        (hashKind?.knowsPins ? hashKind.answer(name) : undefined);
+      const answers = known && this.#answers.last(kind, known.bucket.name);
+      if (answers) return answers.stale[known.reason];
     }
     throw error;
   }
@@ -271,10 +333,28 @@ export class Sharder extends EventEmitter<SharderEvents> {
   }
 
   #remember(kind: string, name: string, row: BucketRow, moment: Moment): Answer {
-    const answer = this.#answers.of(kind, row).existing;
+    const answer = this.#known(kind, row);
     this.#cache.set(kind, name, answer, moment);
     return answer;
   }
+
+  #known(kind: string, row: BucketRow): Answer {
+    const isPin = this.settings(kind).policy === 'hash';
+    return this.#answers.of(kind, row)[isPin ? 'pinned' : 'existing'];
+  }
+}
+
+// What is stored has a shorter limit than what is computed of a request.
+function toKey(name: string, { normalize, key }: KindSettings): string {
+  return normalizeName(name, normalize, key === 'user' ? undefined : MAX_KEY_BYTES);
+}
+
+/** The error for a key of a kind that has no bucket. */
+export function noBucket(kind: string): SharderError {
+  return new SharderError(
+    'no_room',
+    `no bucket of kind ${kind} takes keys: add one (sharder bucket add), or take back one that is draining (sharder bucket uncordon)`,
+  );
 }
 
 /** The error for a new object that fits nowhere. */

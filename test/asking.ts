@@ -152,7 +152,7 @@ export async function cutListener(other: Outsider): Promise<void> {
   const cut = await other.rows<{ pid: number }>(`
     select pid, pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'sharder'
-      and (query in ('listen sharder', 'select 1') or query like 'select name, settings%')`);
+      and (query in ('listen sharder', 'select 1') or query like 'select name, policy, settings%')`);
   assert.equal(cut.length, 1);
   await eventually(async () => {
     const rows = await other.rows(`select from pg_stat_activity where pid = ${cut[0]?.pid ?? 0}`);

@@ -1,20 +1,18 @@
 // An answer that a client got is for ever: the service is killed at random moments while new users
-// come in, and started again on the same database.
+// come in, and started again on the same database. With the same seed it is killed at the same moments, as
+// nearly as a machine can.
 
 import assert from 'node:assert/strict';
-import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { engines, hubs, temporaryDirectory } from './engines.js';
 import { assertKept, eventually, Load, names } from './load.js';
+import { Random, seed } from './random.js';
 import { Service } from './service.js';
 
 const ROUNDS = { sqlite: 30, postgres: 10 };
-
-// SHARDER_TEST_SEED=… kills at the same moments once more, as nearly as a machine can.
-const seed = Number(process.env.SHARDER_TEST_SEED ?? randomInt(2 ** 32));
 
 for (const engine of engines) {
   const rounds = ROUNDS[engine.name];
@@ -24,7 +22,7 @@ for (const engine of engines) {
       const cwd = temporaryDirectory();
       const kinds = { hub: { buckets: Object.keys(hubs(7)) } };
       writeFileSync(join(cwd, 'sharder.yml'), JSON.stringify({ kinds }));
-      const random = mulberry32(seed);
+      const random = new Random(seed);
       const load = new Load();
       t.after(() => {
         load.close();
@@ -37,11 +35,11 @@ for (const engine of engines) {
         assert.deepEqual(load.contradictions, [], 'the answers of the last round still hold');
 
         const before = load.answers.size;
-        const enough = before + 1 + Math.floor(random() * 1500);
+        const enough = before + 1 + Math.floor(random.between(0, 1500));
         const running = load.run(service.url, names(`round-${round}`));
         await eventually('new users are answered', () => load.answers.size >= enough);
         // So that the kill comes at any point of a transaction, not only right after one.
-        await sleep(random() * 4);
+        await sleep(random.between(0, 4));
         await service.stop('SIGKILL');
         assert.ok((await running) > 0, 'clients were waiting for an answer when it was killed');
         asked = [...load.answers.keys()].slice(before);
@@ -55,14 +53,4 @@ for (const engine of engines) {
       await assertKept(database, load.answers);
     });
   });
-}
-
-// A small random number generator that can be seeded: https://github.com/bryc/code, mulberry32.
-function mulberry32(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -138,12 +139,29 @@ interface Document {
   readonly before: (shell: Shell, clone: string) => Promise<unknown>;
 }
 
+// The first block of JavaScript, which the page has its reader put in a file.
+function firstCode(page: string): string {
+  const markdown = readFileSync(join(ROOT, page), 'utf8');
+  return /^```js\n(.*?)^```/ms.exec(markdown)?.[1] ?? '';
+}
+
 const documents: readonly Document[] = [
   { file: 'README.md', before: (shell) => shell.run('npm start &') },
   { file: 'docs/commands.md', before: () => Promise.resolve() },
-  { file: 'docs/plans.md', before: (shell) => shell.run('npm start &') },
+  { file: 'docs/plans.md', before: (shell) => shell.run('npx sharder serve &') },
+  {
+    file: 'docs/workers.md',
+    before: (_shell, clone) => writeFile(join(clone, 'worker.mjs'), firstCode('docs/workers.md')),
+  },
+  {
+    file: 'docs/run.md',
+    before: (_shell, clone) => writeFile(join(clone, 'server.mjs'), firstCode('docs/run.md')),
+  },
   { file: 'docs/api.md', before: () => Promise.resolve() },
-  { file: 'docs/edge.md', before: (shell) => shell.run('npm start &') },
+  { file: 'docs/workers-objects.md', before: () => Promise.resolve() },
+  { file: 'docs/render.md', before: () => Promise.resolve() },
+  { file: 'docs/hash.md', before: () => Promise.resolve() },
+  { file: 'docs/edge.md', before: (shell) => shell.run('npx sharder serve &') },
   {
     file: 'docs/switching.md',
     before: (_shell, clone) =>

@@ -124,7 +124,7 @@ export class Nginx {
     const passwords = Object.entries(users).map(([name, word]) => `${name}:{PLAIN}${word}\n`);
     writeFileSync(join(this.dir, 'users'), passwords.join(''));
     const servers = sharders.map((port) => `server 127.0.0.1:${port} max_fails=0;`).join('\n    ');
-    for (const file of ['edge.conf', 'compatible.conf']) {
+    for (const file of ['edge.conf', 'compatible.conf', 'hash.conf']) {
       this.#edit(file, (text) =>
         text
           .replace(/server 127\.0\.0\.1:8888.*;/, servers)

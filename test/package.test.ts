@@ -102,6 +102,23 @@ describe('the packed package', () => {
     assert.ok(existsSync(join(project, 'command.db')));
   });
 
+  it('has what programs shard themselves with, for CommonJS too', () => {
+    writeFileSync(
+      join(project, 'own.cjs'),
+      `const { shardService } = require('sharder/service');
+      const shardSpec = { shards: 3, urlPattern: '/(a)' };
+      shardService({ ports: [8080], shardSpec }, ({ shard }) => console.log(shard));`,
+    );
+    const use = `import { shardService } from 'sharder/service';
+shardService({ ports: [80], shardSpec: { shards: 3, urlPattern: '/(a)' } }, ({ port }) => port.toFixed());
+`;
+    assert.equal(compile(use), '');
+    assert.match(compile(use.replace('ports: [80]', '$&, publish: true')), /TS2353/);
+    process.env.SHARD_INDEX = '2';
+    assert.deepEqual(node('own.cjs'), { ...done, stdout: '2\n' });
+    delete process.env.SHARD_INDEX;
+  });
+
   it('has types: what is right compiles, and what is wrong does not', () => {
     const use = `import { createServer, openDatabase, Sharder, SharderError, type Answer, type ErrorCode, type ServerOptions } from 'sharder';
 const options: ServerOptions = { userHeader: 'X-User', trustedProxies: ['loopback'] };

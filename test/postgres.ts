@@ -12,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -186,11 +186,23 @@ function chownToPostgres(dir: string): void {
   chownSync(dir, id('-u'), id('-g'));
 }
 
+// Where the system takes none for whoever connects or asks for any: what is free stays free until a server
+// has started there.
+const PORTS = { first: 10_000, count: 10_000 };
+let nextPort = Math.floor(Math.random() * PORTS.count);
+
+/** A port of 127.0.0.1 where nobody listens, and behind it as a rule some more. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = PORTS.first + (nextPort++ % PORTS.count);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }

@@ -25,6 +25,7 @@ import {
 import { engines, hubs, startSharder, type TestEngine } from './engines.js';
 
 const BY = { actor: 'test' };
+const DEFAULTS = { ...DEFAULT_KIND_SETTINGS, policy: 'emptiest' };
 const ONE = ['IANA', 'Iana', 'iana', 'iana@example.org', 'IANA@EXAMPLE.ORG'];
 
 async function set({ database }: Sharder, changes: KindChanges): Promise<void> {
@@ -35,7 +36,7 @@ async function start(engine: TestEngine, changes: KindChanges = {}): Promise<Sha
   const sharder = await startSharder(engine, hubs(5));
   await set(sharder, changes);
   await isHeard(sharder, () => {
-    assert.deepEqual(sharder.settings('hub'), { ...DEFAULT_KIND_SETTINGS, ...changes });
+    assert.deepEqual(sharder.settings('hub'), { ...DEFAULTS, ...changes });
   });
   return sharder;
 }
@@ -209,14 +210,14 @@ for (const engine of engines) {
     it('are the same object until they change, and the defaults of a kind that is not there', async () => {
       const sharder = await start(engine, { cookie: false, threshold: 25 });
       const settings = sharder.settings('hub');
-      assert.deepEqual(settings, { ...DEFAULT_KIND_SETTINGS, cookie: false, threshold: 25 });
+      assert.deepEqual(settings, { ...DEFAULTS, cookie: false, threshold: 25 });
       await assignAll(sharder, names(20));
       await sharder.database.write((trx) => trx('shard').update({ bucket: 'hub-3' }));
       await isHeard(sharder, async () => {
         assert.equal(await found(sharder, 'user-0'), 'hub-3');
       });
       assert.equal(sharder.settings('hub'), settings);
-      assert.deepEqual(sharder.settings('nosuch'), DEFAULT_KIND_SETTINGS);
+      assert.deepEqual(sharder.settings('nosuch'), DEFAULTS);
     });
 
     it('are heard by every service when anybody changes them, adds a kind or removes one', async (t) => {
@@ -256,7 +257,7 @@ for (const engine of engines) {
       for (const [i, [json, threshold]] of odd.entries()) {
         await other.run(`update kind set settings = '${json}'`);
         await isHeard(sharder, () => {
-          assert.deepEqual(sharder.settings('hub'), { ...DEFAULT_KIND_SETTINGS, threshold }, json);
+          assert.deepEqual(sharder.settings('hub'), { ...DEFAULTS, threshold }, json);
         });
         assert.equal((await assign(sharder, `User-${i}`)).reason, 'assigned');
       }

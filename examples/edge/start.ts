@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { askedToEnd, close, listen, startEdge } from '../edge.js';
+import { startEdge } from '../edge.js';
+import { askedToEnd, close, listen } from '../local.js';
 
 function sampleHub(name: string): Server {
   return createServer((req, res) => {

@@ -5,7 +5,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { askedToEnd, startEdge } from '../edge.js';
+import { startEdge } from '../edge.js';
+import { askedToEnd } from '../local.js';
 import { hasJupyterHub, JupyterHub } from './hub.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));

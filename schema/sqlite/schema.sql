@@ -5,7 +5,7 @@ CREATE TABLE kind (
   policy   text    not null default 'emptiest' check (policy in ('emptiest', 'hash')),
   settings text    not null default '{}' check (json_valid(settings)),
   version  integer not null default 0
-) strict;
+, places integer not null default 0, placed_at text, lapses text not null default '[]' check (json_valid(lapses)), halted integer not null default 0 check (halted in (0, 1)), resumed_at text) strict;
 
 CREATE TABLE bucket (
   kind         text    not null references kind (name),
@@ -16,7 +16,7 @@ CREATE TABLE bucket (
   state        text    not null default 'active' check (state in ('active', 'cordoned', 'draining')),
   state_reason text,
   members      integer not null default 0 check (members >= 0),
-  created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), leased integer not null default 0 check (leased in (0, 1)),
   primary key (kind, name)
 ) strict, without rowid;
 
@@ -161,4 +161,76 @@ CREATE TRIGGER kind_ended after delete on kind begin
     from arrival where kind = old.name;
   delete from arrival where kind = old.name
     and version < (select max(version) from arrival where kind = old.name);
+end;
+
+CREATE TABLE lease (
+  kind       text    not null,
+  bucket     text    not null,
+  holder     text    not null check (length(cast(holder as blob)) between 1 and 256),
+  epoch      integer not null,
+  place      integer check (place >= 0),
+  is_moving  integer not null default 0 check (is_moving in (0, 1)),
+  ttl_ms     integer not null check (ttl_ms between 1000 and 86400000),
+  taken_at   text    not null,
+  expires_at text    not null,
+  group_name text,
+  load       real,
+  is_news    integer not null default 0 check (is_news in (0, 1)),
+  calls      integer not null default 0 check (calls in (0, 1)),
+  data       text    check (json_valid(data)),
+  primary key (kind, bucket),
+  unique (kind, place),
+  foreign key (kind, bucket) references bucket (kind, name)
+) strict, without rowid;
+
+CREATE TABLE spec (
+  kind          text    not null references kind (name),
+  name          text    not null check (length(cast(name as blob)) between 1 and 256),
+  spec          text    not null check (json_valid(spec)),
+  group_name    text,
+  pin           text,
+  pin_rule      text    not null check (pin_rule in ('hold', 'any')),
+  weight        integer not null check (weight between 1 and 1000000),
+  state         text    not null default 'waiting' check (state in ('waiting', 'adding', 'owned', 'dropping')),
+  bucket        text,
+  epoch         integer,
+  heir          text,
+  is_leaving    integer not null default 0 check (is_leaving in (0, 1)),
+  moved_at      text,
+  registered_at text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  primary key (kind, name),
+  foreign key (kind, bucket) references bucket (kind, name),
+  check ((bucket is null) = (state = 'waiting'))
+) strict;
+
+CREATE INDEX spec_bucket on spec (kind, bucket, name);
+
+CREATE INDEX spec_waiting on spec (kind, weight, name) where state = 'waiting';
+
+CREATE INDEX spec_dropping on spec (kind, bucket, heir, weight) where state = 'dropping';
+
+CREATE INDEX spec_moving on spec (kind, bucket, name) where state in ('adding', 'dropping');
+
+CREATE INDEX spec_pin on spec (kind, pin, name) where pin is not null;
+
+CREATE INDEX spec_heavy on spec (kind, bucket, weight) where weight > 1;
+
+CREATE TRIGGER shard_of_hash_inserted after insert on shard
+when (select policy from kind where name = new.kind) = 'hash' begin
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER bucket_of_hash_inserted after insert on bucket
+when (select policy from kind where name = new.kind) = 'hash' begin
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER bucket_of_hash_deleted after delete on bucket
+when (select policy from kind where name = old.kind) = 'hash' begin
+  update revision set number = number + 1;
+end;
+
+CREATE TRIGGER bucket_of_hash_changed after update of kind, name, weight, state on bucket
+when exists (select 1 from kind where name in (old.kind, new.kind) and policy = 'hash') begin
+  update revision set number = number + 1;
 end;

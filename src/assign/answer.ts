@@ -10,8 +10,12 @@ export interface Bucket {
   readonly url: string | null;
 }
 
-/** `existing`: the object had its bucket already. `assigned`: this call has placed it. */
-export type Reason = 'existing' | 'assigned';
+/**
+ * `existing`: the object had its bucket already. `assigned`: this call has placed it. Of a kind whose
+ * policy is `hash`: `hashed`, or `pinned` where a row of the key wins over the hash.
+ */
+export const REASONS = ['existing', 'assigned', 'hashed', 'pinned'] as const;
+export type Reason = (typeof REASONS)[number];
 
 /** One object per bucket and kind of answer: compare by identity, never change it. */
 export interface Answer {
@@ -22,11 +26,9 @@ export interface Answer {
 }
 
 /** The answers that a bucket can be in. */
-export interface BucketAnswers {
-  readonly existing: Answer;
-  readonly assigned: Answer;
-  readonly stale: Answer;
-}
+export type BucketAnswers = Readonly<Record<Reason, Answer>> & {
+  readonly stale: Readonly<Record<Reason, Answer>>;
+};
 
 /** Hands out the same objects for the same bucket, so that a cache entry is no more than a pointer. */
 export class Answers {
@@ -38,11 +40,7 @@ export class Answers {
     if (known?.existing.bucket.url === url) return known;
 
     const bucket = { kind, name, url };
-    const answers = {
-      existing: { bucket, reason: 'existing', isStale: false },
-      assigned: { bucket, reason: 'assigned', isStale: false },
-      stale: { bucket, reason: 'existing', isStale: true },
-    } as const;
+    const answers = { ...answersIn(bucket, false), stale: answersIn(bucket, true) };
     const buckets = this.#kinds.get(kind) ?? new Map<string, BucketAnswers>();
     this.#kinds.set(kind, buckets.set(name, answers));
     return answers;
@@ -52,4 +50,9 @@ export class Answers {
   last(kind: string, name: string): BucketAnswers | undefined {
     return this.#kinds.get(kind)?.get(name);
   }
+}
+
+function answersIn(bucket: Bucket, isStale: boolean): Record<Reason, Answer> {
+  const answers = REASONS.map((reason) => [reason, { bucket, reason, isStale }]);
+  return Object.fromEntries(answers) as Record<Reason, Answer>;
 }

@@ -52,11 +52,21 @@ export function addBucket(program: Command): void {
       await cordonBucket(name, optionsOf(command));
     });
   ofKind(changing(bucket.command('uncordon')))
-    .description('new objects may go to this bucket again')
+    .description('new objects, or the keys of one that was draining, may go to it again')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
       const { uncordonBucket } = await import('../commands/bucket.js');
       await uncordonBucket(name, optionsOf(command));
+    });
+  ofKind(changing(bucket.command('drain')))
+    .summary('its keys go to the others, in a kind with the policy hash')
+    .description(
+      'its keys, and only they, go to the others, in a kind with the policy hash; elsewhere see plan drain',
+    )
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { drainBucket } = await import('../commands/bucket.js');
+      await drainBucket(name, optionsOf(command));
     });
   ofKind(changing(bucket.command('remove')))
     .description('remove a bucket that holds no object')

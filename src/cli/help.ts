@@ -91,7 +91,10 @@ function formatHelp(command: Command, helper: Help): string {
   ];
   const blocks = [
     `${helper.styleTitle('Usage:')} ${helper.commandUsage(command)}`,
-    helper.boxWrap(helper.commandDescription(command), helper.helpWidth ?? 80),
+    // The overview has no line to spare.
+    ...(isTop(command)
+      ? []
+      : [helper.boxWrap(helper.commandDescription(command), helper.helpWidth ?? 80)]),
     ...sections
       .filter(([, items]) => items.length > 0)
       .map(([heading, items]) => [helper.styleTitle(heading), ...items].join('\n')),

@@ -37,6 +37,7 @@ export function addWatch(program: Command): void {
       'what happens to a kind, as it happens: who is assigned, moved, and all that changes',
     )
     .option('--since <version|id>', 'tell first what has happened since then; default: now')
+    .option('--bucket <bucket>', 'only what comes to it, leaves it, or is done to it')
     .option('--once', 'end when everything is told')
     .action(async (_options, command: Command) => {
       const { watch } = await import('../commands/watch.js');

@@ -86,18 +86,27 @@ export function addObject(program: Command): void {
       const { mergeObjects } = await import('../commands/object.js');
       await mergeObjects(name, into, optionsOf(command));
     });
-  for (const [verb, pinned, description] of [
-    ['pin', true, 'no plan moves this object; a person may'],
-    ['unpin', false, 'plans may move this object again'],
-  ] as const) {
-    ofKind(changing(object.command(verb)))
-      .description(description)
-      .argument('<name>')
-      .action(async (name: string, _options, command: Command) => {
-        const { pinObject } = await import('../commands/object.js');
-        await pinObject(name, pinned, optionsOf(command));
-      });
-  }
+  ofKind(changing(object.command('pin')))
+    .summary('no plan moves this object; a person may')
+    .description(
+      'no plan moves this object; a person may. In a kind with the policy hash: it is in this bucket',
+    )
+    .argument('<name>')
+    .argument('[bucket]', 'with the policy hash; default: where it is')
+    .action(async (name: string, bucket: string | undefined, _options, command: Command) => {
+      const { pinObject } = await import('../commands/object.js');
+      await pinObject(name, bucket, optionsOf(command));
+    });
+  ofKind(changing(object.command('unpin')))
+    .summary('plans may move this object again')
+    .description(
+      'plans may move this object again. In a kind with the policy hash: it is where the hash says',
+    )
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { unpinObject } = await import('../commands/object.js');
+      await unpinObject(name, optionsOf(command));
+    });
   ofKind(listing(object.command('history')))
     .description('what has become of an object: who did what, when and why')
     .argument('<name>')

@@ -16,14 +16,19 @@ export function addPlaces(command: Command): void {
     const isTaken = command.options.some(({ long }) => long === option.long);
     if (!isTaken && !(option.long === '--url' && isLocal(command))) command.addOption(option);
   }
-  for (const each of command.commands) addPlaces(each);
+  for (const each of command.commands) if (!PLACELESS.includes(each.name())) addPlaces(each);
 }
+
+// They know of no database and no service.
+const PLACELESS = ['run'];
 
 // They work on the database itself, or serve it.
 const LOCAL = ['serve', 'migrate', 'adopt', 'backup', 'render', 'nginx'];
+// They ask nobody.
+const ALONE = ['kubernetes', 'compose', 'systemd', 'kubernetes-sharder'];
 
 function isLocal(command: Command): boolean {
-  return LOCAL.includes(command.name());
+  return LOCAL.includes(command.name()) || ALONE.includes(command.name());
 }
 
 /** What a command was given, wherever it stands: `service` is the --url of a running service. */
@@ -40,7 +45,10 @@ export function optionsOf<T extends object>(command: Command): T {
     for (const [key, value] of Object.entries({ ...rest, service })) given[key] ??= value;
   }
   if (isLocal(command) && given.service !== undefined) {
-    command.error(`error: ${command.name()} works on the database itself, not through --url`);
+    const what = ALONE.includes(command.name())
+      ? 'asks nobody: leave --url out'
+      : 'works on the database itself, not through --url';
+    command.error(`error: ${command.name()} ${what}`);
   }
   const isGiven = ([, value]: [string, unknown]) => value !== undefined;
   return Object.fromEntries(Object.entries(given).filter(isGiven)) as T;

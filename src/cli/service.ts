@@ -1,4 +1,4 @@
-// sharder serve | migrate | adopt | render.
+// sharder serve | migrate | adopt.
 
 import type { Command } from 'commander';
 import { changing, optionsOf } from './options.js';
@@ -33,19 +33,5 @@ export function addAdopt(program: Command): void {
       }
       const { adopt } = await import('../commands/adopt.js');
       await adopt(url, optionsOf(command));
-    });
-}
-
-export function addRender(program: Command): void {
-  const render = program.command('render').description('write what others need of the buckets');
-  render
-    .command('nginx')
-    .description("the buckets' addresses, for the block http of nginx")
-    .option('--output <file>', 'write it there, at once and whole; default: standard output')
-    .option('--watch', 'write it again whenever the buckets change, and have nginx read it')
-    .option('--reload <command>', 'how nginx is told, with --watch', 'nginx -t && nginx -s reload')
-    .action(async (_options, command: Command) => {
-      const { render } = await import('../commands/render.js');
-      await render(optionsOf(command));
     });
 }

@@ -35,7 +35,7 @@ export async function assignObjects(options: ObjectOptions): Promise<void> {
   if (remote) {
     const upload = { type: 'application/x-ndjson', content: names };
     await stoppable(WORDS, async () =>
-      show((await remote.stream(STREAMS.assign, { kind }, upload)).setEncoding('utf8')),
+      show((await remote.stream(STREAMS.assign, { kind }, { upload })).setEncoding('utf8')),
     );
   } else {
     await withDatabase(

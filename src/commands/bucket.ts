@@ -1,4 +1,4 @@
-// sharder bucket list | show | add | set | cordon | uncordon | remove.
+// sharder bucket list | show | add | set | cordon | uncordon | drain | remove.
 
 import type { Flags } from '../config.js';
 import * as operations from '../operations/buckets.js';
@@ -106,6 +106,15 @@ export async function uncordonBucket(bucket: string, options: BucketOptions): Pr
   const { kind } = options;
   await change(operations.uncordonBucket, { kind, bucket }, options, ({ changed }, did) =>
     changed ? `${did('uncordon')} bucket ${bucket} of kind ${kind}` : isSo(bucket, kind),
+  );
+}
+
+export async function drainBucket(bucket: string, options: BucketOptions): Promise<void> {
+  const { kind } = options;
+  await change(operations.drainBucket, { kind, bucket }, options, ({ changed }, did) =>
+    changed
+      ? `${did('drain')} bucket ${bucket} of kind ${kind}: its keys go to the others`
+      : isSo(bucket, kind),
   );
 }
 

@@ -52,8 +52,11 @@ function wordsOf(
   const before = 'nothing was changed; the same command does it';
   if (isDry) return { before };
   const of = kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
-  const isOfKind = operation.startsWith('kind ');
-  const look = isOfKind ? 'kind list' : `bucket list${of}`;
+  const [noun = ''] = operation.split(' ');
+  const look =
+    noun === 'kind'
+      ? 'kind list'
+      : `${['lease', 'spec'].includes(noun) ? noun : 'bucket'} list${of}`;
   const tells = `\`sharder ${name === undefined ? look : `object history${of} ${typed(name)}`}\` tells`;
   return {
     before,
@@ -102,6 +105,7 @@ const IRREGULAR: Readonly<Record<string, string>> = {
   cancel: 'cancelled',
   plan: 'planned',
   set: 'set',
+  tell: 'told',
   undo: 'undid',
 };
 

@@ -7,11 +7,13 @@ import { createGzip } from 'node:zlib';
 import type { Flags } from '../config.js';
 import { SharderError } from '../errors.js';
 import { listKinds } from '../operations/kinds.js';
+import { listSpecs } from '../operations/specs.js';
 import { STREAMS } from '../operations/streams.js';
 import { listBuckets } from '../store/buckets.js';
 import type { Reader } from '../store/database.js';
 import { checkKind, listKindSettings } from '../store/kinds.js';
 import { listObjects, type Assignment } from '../store/objects.js';
+import { kindsWithSpecs } from '../store/specs.js';
 import { writeCsv } from '../transfer/csv.js';
 import { formatOf, isStandard, type Format } from '../transfer/format.js';
 import { writeNdjson } from '../transfer/ndjson.js';
@@ -53,23 +55,30 @@ export async function exportObjects(
   };
   const words = isStandard(file) ? READING : WORDS;
   const remote = remoteOf(flags);
-  const done = remote
+  const exporting = remote
     ? stoppable(words, async (stop) => {
         if (!progress.isQuiet) await measureThere(remote, kind, progress);
         const text = await remote.stream(STREAMS.export, { format, kind });
         await write(Readable.from(countedLines(text, progress)), stop);
+        return followedThere(remote, kind);
       })
     : withDatabase(
         flags,
         (database, _config, stop) =>
-          database.snapshot((reader) =>
-            write(Readable.from(textOf(reader, format, kind, progress)), stop),
-          ),
+          database.snapshot(async (reader) => {
+            await write(Readable.from(textOf(reader, format, kind, progress)), stop);
+            return reader.read((knex) => kindsWithSpecs(knex));
+          }),
         { isBulk: true, words },
       );
-  await done.finally(() => {
+  const followed = await exporting.finally(() => {
     progress.end();
   });
+  for (const each of followed.filter((name) => kind === undefined || name === kind)) {
+    process.stderr.write(
+      `note: objects of kind ${each} follow workers: what they ask for is not exported (\`sharder spec list --kind ${each} --json\` has it)\n`,
+    );
+  }
 }
 
 const WORDS: StopWords = { before: 'nothing was exported; the same command does it' };
@@ -87,6 +96,18 @@ async function measureThere(
   const { items } = await remote.perform(listKinds, {});
   const those = items.filter(({ name }) => kind === undefined || name === kind);
   progress.outOf(those.reduce((sum, { objects }) => sum + objects, 0));
+}
+
+// The kinds whose objects follow workers.
+async function followedThere(remote: Remote, kind: string | undefined): Promise<string[]> {
+  const { items } = await remote.perform(listKinds, {});
+  const those = items.filter(({ name, leased }) => leased && (kind === undefined || name === kind));
+  const followed = [];
+  for (const { name } of those) {
+    const { items: first } = await remote.perform(listSpecs, { kind: name, limit: 1 });
+    if (first.length > 0) followed.push(name);
+  }
+  return followed;
 }
 
 async function* countedLines(

@@ -71,7 +71,7 @@ export async function explainObject(
     process.stdout.write(`${JSON.stringify(explanation)}\n`);
     return;
   }
-  const { object, change, cache, pruned_before, next, scores } = explanation;
+  const { object, change, cache, policy, pruned_before, next, scores } = explanation;
   const rows = scores.map((score) => [
     score.bucket,
     score.members,
@@ -84,6 +84,15 @@ export async function explainObject(
   );
 
   function sentence(): string {
+    if (policy === 'hash' && !object) {
+      return next === null
+        ? `key ${name} of kind ${kind} is nowhere: no bucket takes keys`
+        : `key ${name} of kind ${kind} is in bucket ${next}, by the hash; nothing is stored of it.${CACHE[cache]}`;
+    }
+    if (object && policy === 'hash') {
+      const hashed = next === null ? 'nowhere' : `in bucket ${next}`;
+      return `key ${name} of kind ${kind} is in bucket ${object.bucket}, for it is pinned there since ${change?.at ?? object.assigned_at}; by the hash it would be ${hashed}.${CACHE[cache]}`;
+    }
     if (object) {
       const pinned = object.pinned ? ' It is pinned.' : '';
       return `object ${name} of kind ${kind} is in bucket ${object.bucket}, ${cause(object.assigned_at, change, pruned_before)}.${pinned}${CACHE[cache]}`;

@@ -2,6 +2,8 @@
 
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { listKinds } from '../operations/kinds.js';
+import type { Perform } from './service.js';
 import { Table, type Cell } from './table.js';
 
 /** A page of `perform`. */
@@ -21,6 +23,17 @@ export async function* pages<T>(
     if (next === null) return;
     after = next;
   }
+}
+
+/** What `list` yields of this kind; where none is given, of all of them, one after the other. */
+export async function* ofKinds<T>(
+  perform: Perform,
+  kind: string | undefined,
+  list: (kind: string) => AsyncGenerator<T>,
+): AsyncGenerator<T> {
+  const kinds =
+    kind === undefined ? (await perform(listKinds, {})).items.map(({ name }) => name) : [kind];
+  for (const each of kinds) yield* list(each);
 }
 
 /** Prints the pages: as a table under these headings, or as JSON, an array with an item to a line. */

@@ -2,13 +2,13 @@
 
 import type { Flags } from '../config.js';
 import { DEFAULT_KIND } from '../names.js';
-import { listKinds } from '../operations/kinds.js';
 import * as operations from '../operations/objects.js';
 import type { OutputOf } from '../operations/operation.js';
+import * as pins from '../operations/pins.js';
 import { unknownObject, type Keep } from '../store/objects.js';
 import { change, type ChangeOptions } from './change.js';
-import { pages, printPages } from './lists.js';
-import { withService, type Perform } from './service.js';
+import { ofKinds, pages, printPages } from './lists.js';
+import { withService } from './service.js';
 import type { Cell } from './table.js';
 
 // A page is in memory at a time, as rows and as text.
@@ -46,16 +46,6 @@ function cells({ kind, name, bucket, assigned_at, pinned = false }: Listed): Cel
   return [kind, name, bucket, assigned_at ?? null, pinned ? 'yes' : null];
 }
 
-async function* ofKinds<T>(
-  perform: Perform,
-  kind: string | undefined,
-  list: (kind: string) => AsyncGenerator<T>,
-): AsyncGenerator<T> {
-  const kinds =
-    kind === undefined ? (await perform(listKinds, {})).items.map(({ name }) => name) : [kind];
-  for (const each of kinds) yield* list(each);
-}
-
 export interface FindOptions extends Flags {
   readonly kind?: string;
   readonly json?: boolean;
@@ -85,11 +75,14 @@ export interface ObjectOptions extends ChangeOptions {
 
 export async function assignObject(name: string, options: ObjectOptions): Promise<void> {
   const { kind } = options;
-  await change(operations.assignObject, { kind, name }, options, ({ bucket, changed }, did) =>
-    changed
+  await change(operations.assignObject, { kind, name }, options, ({ bucket, by, changed }, did) => {
+    if (by === 'hashed') {
+      return `key ${name} of kind ${kind} is in bucket ${bucket}, by the hash: nothing is stored`;
+    }
+    return changed
       ? `${did('assign')} object ${name} of kind ${kind} to bucket ${bucket}`
-      : `object ${name} of kind ${kind} is in bucket ${bucket} already: nothing was changed`,
-  );
+      : `object ${name} of kind ${kind} is in bucket ${bucket} already: nothing was changed`;
+  });
 }
 
 export interface MoveOptions extends ObjectOptions {
@@ -159,15 +152,24 @@ export async function mergeObjects(
 
 export async function pinObject(
   name: string,
-  pinned: boolean,
+  bucket: string | undefined,
   options: ObjectOptions,
 ): Promise<void> {
   const { kind } = options;
-  const verb = pinned ? 'pin' : 'unpin';
-  const operation = pinned ? operations.pinObject : operations.unpinObject;
-  await change(operation, { kind, name }, options, ({ changed }, did) =>
-    changed
-      ? `${did(verb)} object ${name} of kind ${kind}`
-      : `object ${name} of kind ${kind} is ${verb}ned already: nothing was changed`,
-  );
+  await change(pins.pinObject, { kind, name, bucket }, options, ({ changed, bucket }, did) => {
+    const where = bucket === null ? '' : ` to bucket ${bucket}`;
+    return changed
+      ? `${did('pin')} object ${name} of kind ${kind}${where}`
+      : `object ${name} of kind ${kind} is pinned${where} already: nothing was changed`;
+  });
+}
+
+export async function unpinObject(name: string, options: ObjectOptions): Promise<void> {
+  const { kind } = options;
+  await change(pins.unpinObject, { kind, name }, options, ({ changed, bucket }, did) => {
+    const where = bucket === null ? '' : `; by the hash it is in bucket ${bucket}`;
+    return changed
+      ? `${did('unpin')} object ${name} of kind ${kind}${where}`
+      : `object ${name} of kind ${kind} is unpinned already: nothing was changed`;
+  });
 }

@@ -1,20 +1,22 @@
 // sharder render nginx: the buckets' addresses as a file for nginx, once or whenever they change.
 
 import { spawn } from 'node:child_process';
-import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Knex } from 'knex';
 import { readConfig, type Flags } from '../config.js';
-import { addressesIn, hostNames, renderNginx, type Rendered } from '../deploy/nginx.js';
+import { Hosts } from '../deploy/hosts.js';
+import { hostNames, renderNginx, type Rendered } from '../deploy/nginx.js';
+import { MAX_PINS, type HashedKind } from '../deploy/nginx-hash.js';
 import { SharderError } from '../errors.js';
 import { listBuckets } from '../store/buckets.js';
 import { openDatabase, type Database } from '../store/database.js';
+import { listKindRows } from '../store/kinds.js';
 import { withDatabase } from './open.js';
 
 const LOOK_EVERY_MS = 1_000;
-const RESOLVE_EVERY_MS = 10_000;
 // What nginx refuses may be right later: when it runs, or the rest of its configuration is mended.
 const TRY_AGAIN_AFTER_MS = 30_000;
 
@@ -39,43 +41,29 @@ export async function render(options: RenderOptions): Promise<void> {
 }
 
 async function renderOnce(database: Database, hosts: Hosts): Promise<Rendered> {
-  const buckets = await database.read((knex) => listBuckets(knex));
-  return renderNginx(buckets, await hosts.resolve(hostNames(buckets)));
+  const { buckets, hashed } = await database.read(async (knex) => ({
+    buckets: await listBuckets(knex),
+    hashed: await readHashed(knex),
+  }));
+  // Without one bucket's address the whole kind would be gone.
+  const isHashed = ({ kind }: { kind: string }) => hashed.some((each) => each.kind === kind);
+  const kept = hostNames(buckets.filter(isHashed));
+  return renderNginx(buckets, await hosts.resolve(hostNames(buckets), kept), hashed);
 }
 
-/** Names of hosts and their addresses, each asked for again when it is too old. */
-class Hosts {
-  readonly #known: Map<string, { readonly addresses: string[]; readonly until: number }>;
-
-  /** `before`: what was written last, which holds while the name servers do not answer. */
-  constructor(before = '') {
-    const entries = [...addressesIn(before)];
-    this.#known = new Map(entries.map(([name, addresses]) => [name, { addresses, until: 0 }]));
+// With its pins, of which one more is read than the file may have.
+async function readHashed(knex: Knex): Promise<HashedKind[]> {
+  const kinds = (await listKindRows(knex)).filter(({ policy }) => policy === 'hash');
+  const hashed: HashedKind[] = [];
+  for (const { name: kind, settings } of kinds) {
+    const rows = await knex('shard')
+      .where({ kind })
+      .orderBy('name')
+      .limit(MAX_PINS + 1)
+      .select<{ name: string; bucket: string }[]>('name', 'bucket');
+    hashed.push({ kind, settings, pins: new Map(rows.map(({ name, bucket }) => [name, bucket])) });
   }
-
-  /** In order, so that the same addresses make the same file. */
-  async resolve(names: ReadonlySet<string>): Promise<Map<string, string[]>> {
-    const now = performance.now();
-    await Promise.all(
-      [...names].map(async (name) => {
-        const known = this.#known.get(name);
-        if (known !== undefined && known.until > now) return;
-        const addresses = (await addressesOf(name)) ?? known?.addresses ?? [];
-        this.#known.set(name, { addresses, until: now + RESOLVE_EVERY_MS });
-      }),
-    );
-    return new Map([...names].map((name) => [name, this.#known.get(name)?.addresses ?? []]));
-  }
-}
-
-/** None when there is no such name, undefined when that cannot be said now. */
-async function addressesOf(name: string): Promise<string[] | undefined> {
-  try {
-    const found = await lookup(name, { all: true });
-    return found.map(({ address }) => address).sort();
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EAI_AGAIN' ? undefined : [];
-  }
+  return hashed;
 }
 
 // Until it is told to stop. While the database is down, or what is there now cannot be used, nginx

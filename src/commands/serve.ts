@@ -16,6 +16,8 @@ import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
 import type { Plan } from '../store/plans.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
+import { Callbacks } from '../workers/callbacks.js';
+import { Controller } from '../workers/controller.js';
 
 const DATABASE_WAIT_MS = 1_000;
 const STOP_AFTER_MS = 10_000;
@@ -37,13 +39,13 @@ export async function serve(flags: Flags, version: string): Promise<void> {
     exitSoon();
     return;
   }
-  const { sharder, server, plans, kinds } = started;
+  const { sharder, server, background, kinds } = started;
   const sockets = openSockets(server);
   process.stdout.write(`${describe(version, server, sharder.database, kinds)}\n`);
 
   await stop;
   log.info('stopping: answering what is in flight');
-  const stopped = plans.stop();
+  const stopped = Promise.all(background.map((each) => each.stop()));
   await close(server, sockets);
   exitSoon();
   await stopped;
@@ -59,10 +61,16 @@ function commandEnvironment({ database }: Config): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(foreign), DATABASE_URL: database, DATABASE_URL_FILE: undefined };
 }
 
+interface Background {
+  start(): void;
+  stop(): Promise<void>;
+}
+
 interface Started {
   readonly sharder: Sharder;
   readonly server: Server;
-  readonly plans: PlanRunner;
+  /** What is done that nobody has just asked for. */
+  readonly background: readonly Background[];
   readonly kinds: readonly Kind[];
 }
 
@@ -100,9 +108,14 @@ async function start(
         });
         const kinds = await database.read(listKinds);
         await listen(server, config.listen);
-        const plans = createRunner(database, log, names);
-        plans.start();
-        return { sharder, server, plans, kinds };
+        const controller = createController(database, log, names);
+        const background = [
+          createRunner(database, log, names),
+          controller,
+          createCallbacks(database, controller, log),
+        ];
+        for (const each of background) each.start();
+        return { sharder, server, background, kinds };
       } catch (error) {
         await database.close();
         throw error;
@@ -129,6 +142,40 @@ function createRunner(database: Database, log: Logger, names: LogNames): PlanRun
     },
     onError: (error) => {
       log.warn({ err: loggable(error, names) }, 'a plan could not go on; it is tried again');
+    },
+  });
+}
+
+function createController(database: Database, log: Logger, names: LogNames): Controller {
+  return new Controller(database, {
+    onLead: (leads) => {
+      log.info(leads ? 'watching over the workers' : 'another replica watches over the workers');
+    },
+    onHalt: (kind, isHalted) => {
+      if (isHalted) {
+        log.warn(
+          { kind },
+          'too many workers are silent at once: nothing moves until they are back',
+        );
+      } else log.info({ kind }, 'enough workers are back');
+    },
+    onError: (error) => {
+      log.warn(
+        { err: loggable(error, names) },
+        'the workers were not looked at; it is tried again',
+      );
+    },
+  });
+}
+
+function createCallbacks(database: Database, controller: Controller, log: Logger): Callbacks {
+  return new Callbacks(database, () => controller.leads, {
+    onRefused: ({ kind, bucket, url }, why) => {
+      const reason = (why as Error).message;
+      log.warn(
+        { kind, bucket, url, reason },
+        'a worker was not told of its objects; it is tried again',
+      );
     },
   });
 }

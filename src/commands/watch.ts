@@ -3,14 +3,14 @@
 
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { followRemote, type Told } from '../client/watch.js';
 import type { Flags } from '../config.js';
 import { DEFAULT_KIND } from '../names.js';
 import { formatPlace, type KindEvent } from '../store/events.js';
-import { follow } from '../watch/follow.js';
+import { concerns, follow } from '../watch/follow.js';
 import { Ticker } from '../watch/ticker.js';
 import { inFull } from './history.js';
 import { withDatabase } from './open.js';
-import { followRemote } from './remote-events.js';
 import { remoteOf } from './service.js';
 import { stoppable, type Stop } from './stop.js';
 import { Table, type Cell } from './table.js';
@@ -19,18 +19,14 @@ export interface WatchOptions extends Flags {
   readonly kind: string;
   /** A version of the kind, or the id of an event. */
   readonly since?: string;
+  /** Only what comes to it, leaves it, or is done to it. */
+  readonly bucket?: string;
   readonly once?: boolean;
   readonly json?: boolean;
 }
 
-/** What comes: some events, and the place behind them. The first time there may be none. */
-export interface Told {
-  readonly events: readonly KindEvent[];
-  readonly place: string;
-}
-
 export async function watch(options: WatchOptions): Promise<void> {
-  const { kind, since, once, json = false } = options;
+  const { kind, since, bucket, once, json = false } = options;
   const print = async (told: AsyncIterable<Told>, stop: Stop): Promise<void> => {
     const lines = linesOf(told, options, stop, json ? toJson : toRows());
     await pipeline(Readable.from(lines), process.stdout, { end: false });
@@ -38,35 +34,42 @@ export async function watch(options: WatchOptions): Promise<void> {
   const remote = remoteOf(options);
   const words = { before: 'nothing was told; the same command begins again' };
   if (remote) {
-    await stoppable(words, (stop) => print(followRemote(remote, kind, { since, once }), stop));
+    await stoppable(words, (stop) =>
+      print(followRemote(remote, kind, { since, bucket, once }), stop),
+    );
     return;
   }
   const { signal } = new AbortController();
   await withDatabase(
     options,
     (database, _config, stop) =>
-      print(told(follow(new Ticker(database), kind, { since, once, signal }), since), stop),
+      print(told(follow(new Ticker(database), kind, { since, once, signal }), options), stop),
     { words },
   );
 }
 
-async function* told(pages: ReturnType<typeof follow>, since?: string): AsyncGenerator<Told> {
+async function* told(
+  pages: ReturnType<typeof follow>,
+  { since, bucket }: WatchOptions,
+): AsyncGenerator<Told> {
   let place = since;
   for await (const { events, next } of pages) {
     place = events.at(-1)?.id ?? place ?? formatPlace(next);
-    yield { events, place };
+    const part = events.filter((event) => bucket === undefined || concerns(event, bucket));
+    yield { events: part, place };
   }
 }
 
 // What is asked for has been written: the stream takes a line when it has given the one before away.
 async function* linesOf(
   told: AsyncIterable<Told>,
-  { kind, once = false }: WatchOptions,
+  { kind, bucket, once = false }: WatchOptions,
   stop: Stop,
   format: (events: readonly KindEvent[]) => string,
 ): AsyncGenerator<string> {
   let isFirst = true;
-  const of = kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
+  const ofKind = kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
+  const of = bucket === undefined ? ofKind : `${ofKind} --bucket ${bucket}`;
   for await (const { events, place } of told) {
     if (isFirst && !once) {
       process.stderr.write(`watching kind ${kind} from ${place} on; Ctrl-C ends it\n`);

@@ -120,7 +120,7 @@ function valueOf(of: Argument | Option, typed: Typed): Wanted {
   const { command } = typed;
   const isNew = ['add', 'create'].includes(command.name());
   const what = !isOption && name === 'name' && !isNew ? command.parent?.name() : name;
-  if (what === 'file') return { what: 'files' };
+  if (what === 'file' || what === 'dir') return { what: 'files' };
   if (what !== 'kind' && what !== 'bucket') return NOTHING;
   const mayBeDashed = isOption || typed.isOperand;
   return { what: `${what}s`, kind: kindOf(typed), flags: flagsOf(typed), mayBeDashed };

@@ -5,10 +5,11 @@
 import { isIP } from 'node:net';
 import { BUCKET_PATTERN, KIND_PATTERN } from '../names.js';
 import { checkUrl, type Bucket } from '../store/buckets.js';
+import { renderHashed, renderHashKind, type HashedKind } from './nginx-hash.js';
 
 export interface Rendered {
   readonly text: string;
-  /** Buckets with a URL that were left out, and why. */
+  /** Buckets with a URL, and kinds of the policy `hash`, that were left out, and why. */
   readonly leftOut: readonly string[];
 }
 
@@ -20,6 +21,8 @@ interface Target {
   readonly upstream: string;
   readonly base: string;
   readonly host: string;
+  /** Its addresses, each with the port. */
+  readonly places: readonly string[];
   /** The lines of its upstream. */
   readonly servers: readonly string[];
 }
@@ -27,10 +30,16 @@ interface Target {
 /** What names of hosts resolve to. */
 export type Addresses = ReadonlyMap<string, readonly string[]>;
 
-/** A file for nginx's block `http`, of the buckets with a URL. Pure; `addresses` of `hostNames`. */
+type Told = Pick<Bucket, 'kind' | 'name' | 'url'> & Partial<Pick<Bucket, 'weight' | 'state'>>;
+
+/**
+ * A file for nginx's block `http`, of the buckets with a URL; and of the kinds of the policy `hash`, so that
+ * nginx routes to them alone. Pure; `addresses` of `hostNames`.
+ */
 export function renderNginx(
-  buckets: readonly Pick<Bucket, 'kind' | 'name' | 'url'>[],
+  buckets: readonly Told[],
   addresses: Addresses = new Map(),
+  hashed: readonly HashedKind[] = [],
 ): Rendered {
   const targets: Target[] = [];
   const leftOut: string[] = [];
@@ -62,7 +71,38 @@ export function renderNginx(
     map('$sharder_base', targets, ({ base }) => base, isPlain),
     map('$sharder_host', targets, ({ host }) => host, isPlain),
   ];
+  const rings: string[] = [];
+  const whole: [kind: string, name: string][] = [];
+  for (const each of hashed) {
+    try {
+      rings.push(renderRing(each, buckets, targets));
+      whole.push([each.kind, variable(each.kind)]);
+    } catch (error) {
+      leftOut.push(`kind ${JSON.stringify(each.kind)} by hash: ${(error as Error).message}`);
+    }
+  }
+  if (hashed.length > 0) text.push(...rings, renderHashed(whole));
   return { text: text.join('\n'), leftOut };
+}
+
+// All of its buckets that have keys, or none: without one of them nginx would send its keys to the others.
+function renderRing(
+  hashed: HashedKind,
+  buckets: readonly Told[],
+  targets: readonly Target[],
+): string {
+  const { kind } = hashed;
+  const pinnedTo = new Set(hashed.pins.values());
+  const own = buckets.filter(
+    ({ kind: of, name, state }) => of === kind && (state !== 'draining' || pinnedTo.has(name)),
+  );
+  const reached = own.map(({ name, weight = 1, state = 'active' }) => {
+    const target = targets.find(({ key }) => key === `${kind}/${name}`);
+    if (!target) throw new Error(`its bucket ${JSON.stringify(name)} has no address here`);
+    const { base, upstream, places } = target;
+    return { name, weight, state, base, upstream, place: places[0] ?? '' };
+  });
+  return renderHashKind(hashed, variable(kind), reached);
 }
 
 /** The names of the hosts, which are to be resolved; addresses and what is no URL are passed over. */
@@ -85,7 +125,9 @@ export function addressesIn(text: string): Map<string, string[]> {
   for (const [, address = '', name = ''] of text.matchAll(
     /^ {4}server \[?([^\s\]]+?)\]?:\d+; # (\S+)$/gm,
   )) {
-    addresses.set(name, [...(addresses.get(name) ?? []), address]);
+    // Once, though each bucket on the host has it.
+    const known = addresses.get(name) ?? [];
+    if (!known.includes(address)) addresses.set(name, [...known, address]);
   }
   return addresses;
 }
@@ -109,16 +151,18 @@ function toTarget(kind: string, bucket: string, stored: string, addresses: Addre
   const upstream = `sharder.${encode(kind)}.${encode(bucket)}`;
   // In a string of nginx `$` begins a variable; in a path it may be written as %24.
   const path = pathname.replace(/\/$/, '').replaceAll('$', '%24');
+  const behind = `:${port || (isEncrypted ? '443' : '80')}`;
+  const places = resolved.map(
+    (address) => `${isIP(address) === 6 ? `[${address}]` : address}${behind}`,
+  );
+  const named = isAddress(hostname) ? '' : ` # ${hostname}`;
   return {
     key: `${kind}/${bucket}`,
     upstream,
     base: `${protocol}//${upstream}${path}`,
     host: hostname,
-    servers: resolved.map((address) => {
-      const named = isAddress(hostname) ? '' : ` # ${hostname}`;
-      const place = isIP(address) === 6 ? `[${address}]` : address;
-      return `    server ${place}:${port || (isEncrypted ? '443' : '80')};${named}\n`;
-    }),
+    places,
+    servers: places.map((place) => `    server ${place};${named}\n`),
   };
 }
 
@@ -129,6 +173,11 @@ function encode(name: string): string {
     /[^a-z0-9-]/g,
     (character) => `_${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
   );
+}
+
+// A name of a variable has no dot and no dash.
+function variable(kind: string): string {
+  return encode(kind).replaceAll('-', '_2d');
 }
 
 function map(

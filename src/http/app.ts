@@ -63,6 +63,7 @@ export function createApp({
   app.get('/go{/:kind}', (req, res, next) => {
     ask({
       req,
+      route: 'go',
       kind: req.params.kind ?? DEFAULT_KIND,
       reply: (answer, user) => {
         const location = destination(answer.bucket, req.query.next);
@@ -127,7 +128,7 @@ function understand(error: unknown): unknown {
   }
   const { type } = error as { type?: string };
   if (type === 'entity.too.large') {
-    return new SharderError('too_large', 'the body is too large: at most 100 kB', { cause: error });
+    return new SharderError('too_large', 'the body is too large: at most 1 MB', { cause: error });
   }
   // `entity.parse.failed`, `encoding.unsupported`, `request.aborted` and their like
   return type !== undefined && isClientError(error)

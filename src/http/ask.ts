@@ -7,31 +7,41 @@ import type { Answer } from '../assign/answer.js';
 import { SharderError } from '../errors.js';
 import type { Sharder } from '../sharder.js';
 import type { Cookies } from './cookie.js';
+import type { createReadKey } from './request-key.js';
 
 /** A request that waits for its answer. */
 export interface Asker {
   readonly req: IncomingMessage;
+  readonly route: 'shard' | 'auth' | 'go';
   readonly kind: string;
+  /** `user`: the name that was asked for, or the key, where the kind goes by another than the user. */
   reply(answer: Answer, user: string): void;
   /** Also called when `reply` throws. `user` is empty where none was named. */
   fail(error: unknown, user: string): void;
 }
 
+/** Reads what a request is about; see identity.ts and request-key.ts. */
+export interface Readers {
+  readonly identify: (req: IncomingMessage) => string;
+  readonly checkPeer: (req: IncomingMessage) => void;
+  readonly readKey: ReturnType<typeof createReadKey>;
+}
+
 /**
- * Makes the function that reads the user's name, assigns, and tells the asker: at once, without a
- * promise, where the user is known. While the database is down, a user whom the cache does not know
+ * Makes the function that reads the user's name, or the key of a kind that has another, assigns, and tells
+ * the asker: at once, without a promise, where the user is known. While the database is down, a user whom the cache does not know
  * is believed the bucket that their signed cookie proves.
  */
 export function createAsk(
   sharder: Sharder,
-  identify: (req: IncomingMessage) => string,
+  { identify, checkPeer, readKey }: Readers,
   cookies: Cookies,
 ): (asker: Asker) => void {
   return (asker) => {
     let user = '';
     let answer: Answer | Promise<Answer>;
     try {
-      user = identify(asker.req);
+      user = nameOf(asker);
       answer = sharder.assign(asker.kind, user);
     } catch (error) {
       rescue(asker, error, user);
@@ -50,6 +60,13 @@ export function createAsk(
       deliver(asker, answer, user);
     }
   };
+
+  function nameOf({ req, kind, route }: Asker): string {
+    const { key } = sharder.settings(kind);
+    if (key === 'user') return identify(req);
+    checkPeer(req);
+    return readKey(req, key, route === 'auth');
+  }
 
   function rescue(asker: Asker, error: unknown, user: string): void {
     const bucket = isDatabaseTrouble(error) ? provenBucket(asker, user) : undefined;

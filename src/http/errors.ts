@@ -17,6 +17,7 @@ export const STATUS: Readonly<Record<ErrorCode, Status>> = {
   bad_request: { status: 400 },
   bad_name: { status: 400 },
   bad_identity: { status: 400 },
+  bad_key: { status: 400 },
   no_identity: { status: 401 },
   untrusted_peer: { status: 403 },
   api_closed: { status: 403 },
@@ -35,6 +36,8 @@ export const STATUS: Readonly<Record<ErrorCode, Status>> = {
   collision: { status: 409 },
   not_empty: { status: 409 },
   closed: { status: 409 },
+  lease_held: { status: 409 },
+  lease_lost: { status: 409 },
   plan_state: { status: 409 },
   changed: { status: 412 },
   too_large: { status: 413 },
@@ -55,6 +58,7 @@ const SERVER_WORDS: ReadonlySet<ErrorReply['code']> = new Set([
   'schema',
   'no_identity',
   'bad_identity',
+  'bad_key',
   'untrusted_peer',
   'api_closed',
   'no_token',
@@ -89,12 +93,12 @@ export function toErrorReply(error: unknown): ErrorReply {
 }
 
 /**
- * For a proxy's forward-auth: whatever is wrong with the user's name is 403, for a proxy knows 401
+ * For a proxy's forward-auth: whatever is wrong with the user's name, or with the key, is 403, for a proxy knows 401
  * and 403 only, and nobody who sends two names or an alias should be asked to log in.
  */
 export function toAuthErrorReply(error: unknown): ErrorReply {
   const reply = toErrorReply(error);
-  const isRefused = reply.code === 'bad_identity' || reply.code === 'bad_name';
+  const isRefused = ['bad_identity', 'bad_key', 'bad_name'].includes(reply.code);
   return isRefused ? { ...reply, status: 403 } : reply;
 }
 

@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import proxyAddr from 'proxy-addr';
 import { SharderError } from '../errors.js';
+import { createReadHeader } from './header.js';
 
 export interface IdentitySettings {
   /** The header that names the user, in any case. */
@@ -22,66 +23,32 @@ export function createIdentify({
   userHeader,
   trustedProxies,
 }: IdentitySettings): (req: IncomingMessage) => string {
-  const isTrusted = trustedPeers(trustedProxies);
-  const wanted = userHeader.toLowerCase();
-  const { length } = wanted;
-  const folded = fold(wanted);
+  const checkPeer = createCheckPeer(trustedProxies);
+  const read = createReadHeader(userHeader, 'bad_identity');
 
   return (req) => {
-    if (!isTrusted(req.socket)) {
-      throw new SharderError(
-        'untrusted_peer',
-        `${req.socket.remoteAddress ?? 'this peer'} may not name a user: if it is your proxy, add it to trusted_proxies`,
-      );
-    }
-    // The raw headers: joined ones would not tell two values from one with a comma in it.
-    const { rawHeaders } = req;
-    let value: string | undefined;
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      const header = rawHeaders[i] ?? '';
-      if (header.length !== length) continue;
-      const lower = header.toLowerCase();
-      if (lower !== wanted) {
-        if (fold(lower) === folded) throw alias(header, userHeader);
-      } else if (value === undefined) {
-        value = rawHeaders[i + 1];
-      } else {
-        throw new SharderError('bad_identity', `${userHeader} came more than once`);
-      }
-    }
+    checkPeer(req);
+    const value = read(req);
     if (value === undefined) {
       throw new SharderError(
         'no_identity',
         `no ${userHeader} header came: the proxy in front must log the user in and set it`,
       );
     }
-    if (value === '') throw new SharderError('bad_identity', `${userHeader} is empty`);
-    return NON_ASCII.test(value) ? decodeUtf8(value, userHeader) : value;
+    return value;
   };
 }
 
-const NON_ASCII = /[^\0-\x7f]/;
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-// Node hands out a header's bytes as Latin-1.
-function decodeUtf8(value: string, userHeader: string): string {
-  try {
-    return UTF8.decode(Buffer.from(value, 'latin1'));
-  } catch {
-    throw new SharderError('bad_identity', `${userHeader} is not valid UTF-8`);
-  }
-}
-
-function alias(header: string, userHeader: string): SharderError {
-  return new SharderError(
-    'bad_identity',
-    `the header ${header} came, which could be taken for ${userHeader}: the proxy in front must remove it`,
-  );
-}
-
-// CGI, WSGI and their like see both as the same variable.
-function fold(header: string): string {
-  return header.replaceAll('-', '_');
+/** Makes the function that throws `untrusted_peer` for a request of a peer that is none of `proxies`. */
+export function createCheckPeer(proxies: readonly string[]): (req: IncomingMessage) => void {
+  const isTrusted = trustedPeers(proxies);
+  return ({ socket }) => {
+    if (isTrusted(socket)) return;
+    throw new SharderError(
+      'untrusted_peer',
+      `${socket.remoteAddress ?? 'this peer'} may not name a user: if it is your proxy, add it to trusted_proxies`,
+    );
+  };
 }
 
 // A connection's peer does not change, so that it is looked at once.

@@ -53,7 +53,7 @@ export function createMetrics(
   });
   new Counter({
     name: 'sharder_assignments_total',
-    help: 'Answers given, by kind and reason: the object had its bucket (existing) or was placed (assigned).',
+    help: 'Answers given, by kind and reason: the object had its bucket (existing) or was placed (assigned), or its bucket was computed (hashed) or pinned.',
     labelNames: ['kind', 'reason'],
     registers,
     collect() {

@@ -2,6 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { Answer } from '../assign/answer.js';
+import type { KindSettings } from '../store/kind-settings.js';
 import { cookieSafe, type Cookies } from './cookie.js';
 
 export const TEXT_TYPE = 'text/plain; charset=utf-8';
@@ -9,6 +10,16 @@ export const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Header names and values in turn, as `ServerResponse.writeHead` takes them. */
 export type Headers = readonly string[];
+
+// Where the key is not the user, the user's next request may have another bucket, and ask.conf keeps an
+// answer for the user. nginx goes by this header and hands it to nobody.
+const ASK_EACH_TIME: Headers = ['X-Accel-Expires', '0'];
+
+/**
+ * A kind's settings, asked for each answer: with `cookie` it carries the kind's cookie, unless the key is
+ * another than the user and may be another one in the next request.
+ */
+export type SettingsOf = (kind: string) => Pick<KindSettings, 'cookie' | 'key'>;
 
 interface Prepared {
   /** X-Shard-Bucket, -Url, -Reason, and -Stale where it is. */
@@ -25,13 +36,12 @@ interface Prepared {
 /** Writes answers, from what is the same for every user of a bucket, made ready once. */
 export class Replies {
   readonly #cookies: Cookies;
-  readonly #setsCookie: (kind: string) => boolean;
+  readonly #settings: SettingsOf;
   readonly #prepared = new Map<Answer, Prepared>();
 
-  /** `setsCookie`: whether the answers for a kind carry its cookie; asked for each of them. */
-  constructor(cookies: Cookies, setsCookie: (kind: string) => boolean) {
+  constructor(cookies: Cookies, settings: SettingsOf) {
     this.#cookies = cookies;
-    this.#setsCookie = setsCookie;
+    this.#settings = settings;
   }
 
   /** Which answers were given, and how often; for the metrics. */
@@ -43,19 +53,22 @@ export class Replies {
   plain(answer: Answer, user: string, isHttps: boolean): { headers: Headers; body: string } {
     const prepared = this.#of(answer);
     const { body, bare } = prepared;
-    const headers = !this.#setsCookie(answer.bucket.kind)
-      ? prepared.bare
-      : isHttps
-        ? prepared.https
-        : prepared.http;
-    if (headers) return { headers, body };
-    return { headers: [...bare, ...this.#cookie(answer, user, isHttps)], body };
+    const { cookie, key } = this.#settings(answer.bucket.kind);
+    if (key !== 'user') return { headers: [...bare, ...ASK_EACH_TIME], body };
+    if (!cookie) return { headers: bare, body };
+    const headers = isHttps ? prepared.https : prepared.http;
+    return { headers: headers ?? [...bare, ...this.#cookie(answer, user, isHttps)], body };
   }
 
-  /** X-Shard-… and the cookie, where the kind has one: what goes with every kind of answer. */
+  /**
+   * X-Shard-…, and the cookie, where the kind has one, or X-Accel-Expires, where its key is not the user:
+   * what goes with every kind of answer.
+   */
   shardHeaders(answer: Answer, user: string, isHttps: boolean): Headers {
     const { shard } = this.#of(answer);
-    if (!this.#setsCookie(answer.bucket.kind)) return shard;
+    const { cookie, key } = this.#settings(answer.bucket.kind);
+    if (key !== 'user') return [...shard, ...ASK_EACH_TIME];
+    if (!cookie) return shard;
     return [...shard, ...this.#cookie(answer, user, isHttps)];
   }
 

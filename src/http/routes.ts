@@ -1,7 +1,8 @@
 // The routes outside /v1, as OpenAPI describes them. A test holds them against those that are there.
 
+import { REASONS } from '../assign/answer.js';
 import { DEFAULT_KIND } from '../names.js';
-import type { Route } from '../operations/operation.js';
+import type { Route } from '../operations/route.js';
 import { byStatus, errorAnswer, header, type Code } from './error-answers.js';
 import { ASSETS, OWN_SCRIPT } from './page.js';
 import type { Piece } from './v1/schemas.js';
@@ -44,7 +45,9 @@ const FILE = {
 const SHARD_HEADERS = {
   'X-Shard-Bucket': header("The bucket's name."),
   'X-Shard-Url': header('Where it is reached, if it has a URL.'),
-  'X-Shard-Reason': header('`existing`, or `assigned` just now.'),
+  'X-Shard-Reason': header(
+    '`existing`, or `assigned` just now; by the policy `hash`: `hashed`, or `pinned` by a row.',
+  ),
   'X-Shard-Stale': header('`1` where the database is down and this is what was known before.'),
   'Set-Cookie': header("Named after the kind; its value begins with the bucket's name."),
 };
@@ -57,7 +60,7 @@ const ANSWER = {
     name: { type: 'string' },
     bucket: { type: 'string' },
     url: { type: ['string', 'null'] },
-    reason: { enum: ['existing', 'assigned'] },
+    reason: { enum: [...REASONS] },
     stale: { const: true, description: 'What was known before: the database is down.' },
   },
 };
@@ -65,7 +68,14 @@ const ANSWER = {
 const TEXT = { 'text/plain': { schema: { type: 'string' } } };
 
 const USER_ERRORS: readonly Code[] = [
-  ...(['bad_name', 'bad_identity', 'no_identity', 'untrusted_peer', 'unknown_kind'] as const),
+  ...([
+    'bad_name',
+    'bad_identity',
+    'bad_key',
+    'no_identity',
+    'untrusted_peer',
+    'unknown_kind',
+  ] as const),
   ...(['no_room', 'overloaded', 'database_busy', 'database_full'] as const),
   ...(['database_unavailable', 'internal'] as const),
 ];
@@ -97,7 +107,7 @@ export function describeRoutes(userHeader: string): DescribedRoute[] {
     'x-any-method': true,
     responses: {
       200: { description: 'The headers tell; the body is empty.', headers: SHARD_HEADERS },
-      ...plainErrors(USER_ERRORS, { bad_name: 403, bad_identity: 403 }),
+      ...plainErrors(USER_ERRORS, { bad_name: 403, bad_identity: 403, bad_key: 403 }),
     },
   };
   const go = {

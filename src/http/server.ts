@@ -23,10 +23,11 @@ import { createAsk, type Asker } from './ask.js';
 import { announcesBody } from './body.js';
 import { Cookies, type CookieSettings } from './cookie.js';
 import { isApi } from './errors.js';
-import { createIdentify } from './identity.js';
+import { createCheckPeer, createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
 import { contentHeaders, isHttps, JSON_TYPE, Replies, type Headers } from './reply.js';
 import { loggable, Reporter } from './report.js';
+import { createReadKey } from './request-key.js';
 import { Ticker } from '../watch/ticker.js';
 import type { Commands } from './v1/commands.js';
 import { Watchers, type WatchOptions } from './v1/watch.js';
@@ -61,16 +62,18 @@ const LONGEST_BODY_MS = 30 * 60_000;
 export function createServer(sharder: Sharder, options: ServerOptions = {}): Server {
   const log = options.log ?? pino({ level: 'silent' });
   const cookies = new Cookies({ secure: 'auto', sameSite: 'lax', secrets: [], ...options.cookie });
-  const replies = new Replies(cookies, (kind) => sharder.settings(kind).cookie);
+  const replies = new Replies(cookies, (kind) => sharder.settings(kind));
   const requests = new RequestCounts();
   const names = ofStored(options.logNames ?? createLogNames('none'), sharder);
   const reporter = new Reporter(log, names, requests);
   const userHeader = options.userHeader ?? 'REMOTE_USER';
-  const identify = createIdentify({
-    userHeader,
-    trustedProxies: options.trustedProxies ?? ['loopback'],
-  });
-  const ask = createAsk(sharder, identify, cookies);
+  const trustedProxies = options.trustedProxies ?? ['loopback'];
+  const readers = {
+    identify: createIdentify({ userHeader, trustedProxies }),
+    checkPeer: createCheckPeer(trustedProxies),
+    readKey: createReadKey(),
+  };
+  const ask = createAsk(sharder, readers, cookies);
   const watchers = new Watchers(new Ticker(sharder.database), options.watch, (who) => {
     reporter.cutOff(who);
   });

@@ -2,10 +2,13 @@
 
 import * as buckets from './buckets.js';
 import * as history from './history.js';
+import * as leases from './leases.js';
 import * as kinds from './kinds.js';
 import * as objects from './objects.js';
 import type { Operation } from './operation.js';
+import * as pins from './pins.js';
 import * as plans from './plans.js';
+import * as specs from './specs.js';
 
 export const OPERATIONS: readonly Operation[] = [
   kinds.listKinds,
@@ -19,6 +22,7 @@ export const OPERATIONS: readonly Operation[] = [
   buckets.setBucket,
   buckets.cordonBucket,
   buckets.uncordonBucket,
+  buckets.drainBucket,
   buckets.removeBucket,
   objects.listObjects,
   objects.findEverywhere,
@@ -27,8 +31,8 @@ export const OPERATIONS: readonly Operation[] = [
   objects.moveObject,
   objects.renameObject,
   objects.mergeObjects,
-  objects.pinObject,
-  objects.unpinObject,
+  pins.pinObject,
+  pins.unpinObject,
   objects.removeObject,
   objects.showHistory,
   objects.explainObject,
@@ -41,6 +45,17 @@ export const OPERATIONS: readonly Operation[] = [
   plans.resumePlan,
   plans.cancelPlan,
   plans.undoPlan,
+  leases.listLeases,
+  leases.claimLease,
+  specs.setSpec,
+  specs.setSpecs,
+  specs.showSpec,
+  specs.listSpecs,
+  specs.listOwned,
+  specs.acknowledge,
+  specs.removeSpec,
+  leases.drainLease,
+  leases.releaseLease,
   history.listHistory,
   history.pruneHistory,
 ];

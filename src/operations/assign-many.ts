@@ -2,6 +2,7 @@
 
 import type { Readable } from 'node:stream';
 import { SharderError, type ErrorCode } from '../errors.js';
+import type { Reason } from '../assign/answer.js';
 import type { Context } from './operation.js';
 
 // So many wait for the database at once, and are written in one or two transactions.
@@ -12,7 +13,7 @@ const MAX_LINE_CHARACTERS = 10_000;
 export interface LineAnswer {
   readonly name?: string;
   readonly bucket?: string;
-  readonly reason?: 'existing' | 'assigned';
+  readonly reason?: Reason;
   /** The line itself, where it has no name; where there is neither, the error ended all. */
   readonly line?: string;
   readonly error?: { readonly code: ErrorCode; readonly message: string };

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { limits } from '../rebalance/planner.js';
 import * as store from '../store/buckets.js';
 import { getKind } from '../store/kinds.js';
+import { noBucket } from '../sharder.js';
 import { declaredKind, DONE, reading, writing, type Context } from './operation.js';
 import * as fields from './fields.js';
 
@@ -77,7 +78,8 @@ export const addBucket = writing({
   example: { kind: 'hub', bucket: 'hub-9', url: 'http://127.0.0.1:9009', weight: 2 },
   write: async (trx, { kind, bucket, ...settings }, by) => {
     await store.addBucket(trx, kind, bucket, settings, by);
-    return { action: 'bucket add', kind, bucket, changed: true };
+    const notes = await movingNote(trx, kind, 'its share of the keys, and no others, go to it');
+    return { action: 'bucket add', kind, bucket, changed: true, ...noted(notes) };
   },
 });
 
@@ -120,7 +122,7 @@ export const uncordonBucket = writing({
   name: 'bucket uncordon',
   method: 'POST',
   path: `${PATH}/{bucket}/uncordon`,
-  summary: 'New objects may go to this bucket again',
+  summary: 'New objects, or the keys of one that was draining, may go to this bucket again',
   input: one,
   output: changed,
   example,
@@ -130,11 +132,29 @@ export const uncordonBucket = writing({
   },
 });
 
+export const drainBucket = writing({
+  name: 'bucket drain',
+  method: 'POST',
+  path: `${PATH}/{bucket}/drain`,
+  summary: 'Of a kind with the policy hash: its keys, and only they, go to the other buckets',
+  input: one,
+  output: changed,
+  example: { kind: 'tenant', bucket: 'server-1', reason: 'to be replaced' },
+  write: async (trx, { kind, bucket }, by) => {
+    const detail = await store.setBucketState(trx, kind, bucket, 'draining', by);
+    const { members } = await store.getBucket(trx, kind, bucket);
+    const pinned =
+      members === 0 ? [] : [`${members} stay, for they are pinned: move them, or unpin them`];
+    const notes = [...pinned, ...(await closedNote(trx, kind))];
+    return differing('bucket drain', kind, bucket, detail, notes);
+  },
+});
+
 export const removeBucket = writing({
   name: 'bucket remove',
   method: 'DELETE',
   path: `${PATH}/{bucket}`,
-  summary: 'Remove a bucket that holds no object',
+  summary: 'Remove a bucket that holds no object, and that no worker has a lease of',
   input: one,
   output: done,
   example: { kind: 'hub', bucket: 'hub-9' },
@@ -145,20 +165,21 @@ export const removeBucket = writing({
           `the settings declare ${bucket}: the next start adds it again, unless it is taken out there`,
         ]
       : [];
+    notes.push(...(await movingNote(trx, kind, 'its keys, and no others, go to the others')));
     notes.push(...(await closedNote(trx, kind)));
     return { action: 'bucket remove', kind, bucket, changed: true, ...noted(notes) };
   },
 });
 
 async function withShares(knex: Knex, kind: string) {
-  const { settings } = await getKind(knex, kind);
+  const { policy, settings } = await getKind(knex, kind);
   const buckets = await store.listBuckets(knex, kind);
   const objects = buckets.reduce((sum, { members }) => sum + members, 0);
   const most = limits(settings.threshold, buckets);
   return buckets.map((bucket, i) => ({
     ...bucket,
     share: objects === 0 ? 0 : bucket.members / objects,
-    over_full: bucket.members > (most[i] ?? 0),
+    over_full: policy !== 'hash' && bucket.members > (most[i] ?? 0),
   }));
 }
 
@@ -181,9 +202,24 @@ function noted(notes: readonly string[]) {
   return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
+// Of a kind that is hashed: which keys have another bucket now.
+async function movingNote(
+  trx: Knex.Transaction,
+  kind: string,
+  byRendezvous: string,
+): Promise<string[]> {
+  const { policy, settings } = await getKind(trx, kind);
+  if (policy !== 'hash') return [];
+  return [settings.hash === 'modulo' ? 'by modulo, nearly all keys move' : byRendezvous];
+}
+
 // What the next new user would be told.
 async function closedNote(trx: Knex.Transaction, kind: string): Promise<string[]> {
+  const { policy } = await getKind(trx, kind);
   const buckets = await store.listBuckets(trx, kind);
+  if (policy === 'hash') {
+    return buckets.some(({ state }) => state !== 'draining') ? [] : [noBucket(kind).message];
+  }
   return buckets.some(store.isOpen)
     ? []
     : [`then no active bucket of kind ${kind} has room, and new objects are refused`];

@@ -29,6 +29,25 @@ export const capacity = whole(0, 1_000_000_000).nullable().meta({
   description: 'How many objects it may hold; null: as many as come.',
 });
 
+// PostgreSQL stores no text with these.
+function isStorable(value: unknown): boolean {
+  if (typeof value === 'string') return !/[\0\p{Cs}]/u.test(value);
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([key, each]) => isStorable(key) && isStorable(each));
+}
+
+/** Anything that is JSON. */
+export function json(description: string) {
+  const type = ['object', 'array', 'string', 'number', 'boolean', 'null'];
+  return z
+    .unknown()
+    .refine(
+      isStorable,
+      'has a text with a character that none may have (NUL, half a surrogate pair)',
+    )
+    .meta({ type, description });
+}
+
 /** A whole number of this range, and a message that says so. */
 export function whole(min: number, max: number) {
   const error = ({ input }: { readonly input?: unknown }) =>

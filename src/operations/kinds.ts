@@ -1,8 +1,11 @@
 // The operations on kinds.
 
+import { isDeepStrictEqual } from 'node:util';
+import type { Knex } from 'knex';
 import * as z from 'zod';
 import * as store from '../store/kinds.js';
 import { NORMALIZERS } from '../normalize.js';
+import { HASHES, POLICIES } from '../policies.js';
 import { declaredKind, DONE, reading, writing } from './operation.js';
 import * as fields from './fields.js';
 
@@ -19,12 +22,64 @@ const settings = {
     description:
       'A bucket that lags, a new one, gets at most so many times its fair share of new objects; null: all, until it has caught up.',
   }),
+  leased: z.boolean().meta({
+    description: 'Whether its buckets are workers, which hold leases on them.',
+  }),
+  grace: z.number().min(0).max(86_400).meta({
+    description: 'For so many seconds the place of a worker whose lease has ended is kept.',
+  }),
+  reshard_interval: z.number().min(0).max(86_400).meta({
+    description: 'Places change no more often than once in so many seconds.',
+  }),
+  max_moving: z.int().min(1).max(10_000).meta({
+    description: 'So many objects of each worker at most are on their way to another.',
+  }),
+  cooldown: z.number().min(0).max(86_400).meta({
+    description: 'An object that was moved stays for so many seconds where it is.',
+  }),
+  breaker: z.number().min(1).max(99).nullable().meta({
+    description:
+      'Nothing moves while more than so many percent of the workers are gone at once; null: it always does.',
+  }),
+  hash: z.enum(HASHES).meta({
+    description:
+      'Of the policy hash: weighted rendezvous hashing, or hash(key) mod n over the names in natural order.',
+  }),
+  key: z
+    .union(
+      [
+        z.literal('user'),
+        z.strictObject({
+          header: z.string().optional(),
+          query: z.string().optional(),
+          cookie: z.string().optional(),
+          pattern: z.string().optional(),
+        }),
+      ],
+      'must be user, or have one of header, query and cookie, and may have a pattern',
+    )
+    .meta({
+      description:
+        'Of the policy hash: what is hashed. The user, or what stands in a header, a parameter of the query or a cookie; with a pattern, its first group.',
+    }),
 };
+const policy = z.enum(POLICIES).meta({
+  description:
+    'How buckets are picked: the emptiest, and remembered; or by a hash, computed and not stored.',
+});
 const changes = {
   normalize: settings.normalize.optional(),
   cookie: settings.cookie.optional(),
   threshold: settings.threshold.optional(),
   ramp: settings.ramp.optional(),
+  leased: settings.leased.optional(),
+  grace: settings.grace.optional(),
+  reshard_interval: settings.reshard_interval.optional(),
+  max_moving: settings.max_moving.optional(),
+  cooldown: settings.cooldown.optional(),
+  breaker: settings.breaker.optional(),
+  hash: settings.hash.optional(),
+  key: settings.key.optional(),
 };
 
 const shown = z.object({
@@ -32,6 +87,9 @@ const shown = z.object({
   policy: z.string(),
   ...settings,
   version: z.int().meta({ description: 'Grows with every change of anything of the kind.' }),
+  halted: z.boolean().meta({
+    description: 'Whether nothing moves, for too many workers are gone: see `breaker`.',
+  }),
   buckets: z.array(fields.bucket),
   objects: z.int().meta({ description: 'How many objects they hold.' }),
 });
@@ -45,12 +103,20 @@ export const listKinds = reading({
   output: z.object({ items: z.array(shown) }),
   example: {},
   read: async ({ database }) => ({
-    items: (await database.read(store.listKinds)).map((kind) => ({
-      ...kind,
-      buckets: [...kind.buckets],
-    })),
+    items: await database.read(readKinds),
   }),
 });
+
+async function readKinds(knex: Knex): Promise<z.output<typeof shown>[]> {
+  const rows = await store.listKindRows(knex);
+  const halted = new Set(rows.filter((row) => row.halted).map(({ name }) => name));
+  return (await store.listKinds(knex)).map(({ buckets, objects, ...kind }) => ({
+    ...kind,
+    halted: halted.has(kind.name),
+    buckets: [...buckets],
+    objects,
+  }));
+}
 
 export const showKind = reading({
   name: 'kind show',
@@ -62,10 +128,9 @@ export const showKind = reading({
   example: { kind: 'hub' },
   read: ({ database }, { kind: name }) =>
     database.read(async (knex) => {
-      const all = await store.listKinds(knex);
-      const kind = all.find((each) => each.name === name);
+      const kind = (await readKinds(knex)).find((each) => each.name === name);
       if (!kind) throw store.unknownKind(name);
-      return { ...kind, buckets: [...kind.buckets] };
+      return kind;
     }),
 });
 
@@ -78,7 +143,7 @@ export const createKind = writing({
   summary: 'Add a kind; it takes objects as soon as it has a bucket',
   input: {
     kind: fields.kind,
-    policy: z.string().optional().meta({ description: 'How buckets are picked: emptiest.' }),
+    policy: policy.optional(),
     ...changes,
   },
   output: done,
@@ -94,7 +159,7 @@ export const setKind = writing({
   method: 'PATCH',
   path: '/kinds/{kind}',
   summary: 'Change the settings of a kind; refused where two names would fall together',
-  input: { kind: fields.kind, ...changes },
+  input: { kind: fields.kind, policy: policy.optional(), ...changes },
   output: done.extend({ detail: fields.differences }),
   example: { kind: 'homedir', threshold: 20 },
   write: async (trx, { kind, ...settings }, by, context) => {
@@ -102,9 +167,14 @@ export const setKind = writing({
     const notes = Object.keys(detail)
       .filter((key) => {
         const said = declaredKind(context, kind)?.[key as keyof typeof settings];
-        return said !== undefined && said !== detail[key]?.to;
+        return said !== undefined && !isDeepStrictEqual(said, detail[key]?.to);
       })
       .map((key) => `the settings declare ${key} of kind ${kind}: the next start sets it again`);
+    if (detail.policy?.to === 'emptiest') {
+      notes.push(
+        'keys without a row are new: each goes to the emptiest bucket when it is asked for',
+      );
+    }
     const changed = Object.keys(detail).length > 0;
     return {
       action: 'kind set',

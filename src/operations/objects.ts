@@ -1,9 +1,11 @@
 // The operations on objects.
 
 import * as z from 'zod';
+import { REASONS, type Reason } from '../assign/answer.js';
 import { pickBuckets } from '../assign/pick.js';
 import { SharderError } from '../errors.js';
 import * as explained from '../explain.js';
+import { findByHash, notStored } from '../by-hash.js';
 import { noRoom } from '../sharder.js';
 import { isOpen, listBuckets } from '../store/buckets.js';
 import type { Database } from '../store/database.js';
@@ -83,8 +85,9 @@ export const findObject = reading({
   example: iana,
   read: async ({ database }, { kind, name }) => {
     const [found] = await store.findObjects(database, name, kind);
-    if (!found) throw store.unknownObject(name, kind);
-    return found;
+    if (found) return found;
+    const hashed = await database.read((knex) => findByHash(knex, kind, name));
+    throw hashed ? notStored(name, hashed) : store.unknownObject(name, kind);
   },
 });
 
@@ -106,30 +109,41 @@ export const assignObject = acting({
   summary:
     'Put an object into the emptiest bucket, as its first request would; one that has a bucket keeps it',
   input: one,
-  output: done.extend({ bucket: fields.bucket }),
+  output: done.extend({
+    bucket: fields.bucket,
+    by: z.enum(REASONS).meta({
+      description: 'How it was found; by the policy hash, hashed or pinned, nothing is stored.',
+    }),
+  }),
   example: { kind: 'hub', name: 'carol' },
   act: async (context, { kind, name }, { isDry }) => {
-    const { bucket, isNew } = isDry
+    const { bucket, by } = isDry
       ? await foresee(context, kind, name)
       : await assign(context, kind, name);
-    return { action: 'object assign', kind, name, bucket, changed: isNew };
+    return { action: 'object assign', kind, name, bucket, by, changed: by === 'assigned' };
   },
 });
 
 async function assign({ assign }: Context, kind: string, name: string) {
   const { bucket, reason } = await assign(kind, name);
-  return { bucket: bucket.name, isNew: reason === 'assigned' };
+  return { bucket: bucket.name, by: reason };
 }
 
 // What `assign` would answer if nobody else came before.
-async function foresee({ database }: Context, kind: string, name: string) {
+async function foresee(
+  { database }: Context,
+  kind: string,
+  name: string,
+): Promise<{ bucket: string; by: Reason }> {
+  const hashed = await database.read((knex) => findByHash(knex, kind, name));
+  if (hashed) return { bucket: hashed.bucket.name, by: hashed.reason };
   const [known] = await store.findObjects(database, name, kind);
-  if (known) return { bucket: known.bucket, isNew: false };
+  if (known) return { bucket: known.bucket, by: 'existing' };
   const buckets = await database.read((knex) => listBuckets(knex, kind));
   const { settings } = await database.read((knex) => getKind(knex, kind));
   const [bucket] = pickBuckets(buckets.filter(isOpen), 1, settings);
   if (bucket === undefined) throw noRoom(kind);
-  return { bucket, isNew: true };
+  return { bucket, by: 'assigned' };
 }
 
 export const moveObject = writing({
@@ -196,26 +210,6 @@ export const mergeObjects = writing({
   },
 });
 
-export const pinObject = pinning('pin', true, 'No plan moves this object; a person may');
-export const unpinObject = pinning('unpin', false, 'Plans may move this object again');
-
-function pinning(verb: 'pin' | 'unpin', pinned: boolean, summary: string) {
-  const action = `object ${verb}`;
-  return writing({
-    name: action,
-    method: 'POST',
-    path: `${PATH}/{name}/${verb}`,
-    summary,
-    input: one,
-    output: done,
-    example: { kind: 'hub', name: 'iana.smith' },
-    write: async (trx, { kind, name }, by) => {
-      const changed = await store.pinObject(trx, kind, name, pinned, by);
-      return { action, kind, name, changed };
-    },
-  });
-}
-
 export const removeObject = writing({
   name: 'object remove',
   method: 'DELETE',
@@ -275,14 +269,19 @@ export const explainObject = reading({
       description: 'What the service that answers this has in memory; none: no service was asked.',
     }),
     pruned_before: fields.prunedBefore,
-    next: fields.bucket.nullable().meta({ description: 'Where a new object would go.' }),
+    policy: z.string(),
+    next: fields.bucket.nullable().meta({
+      description:
+        'Where a new object would go; by the policy hash, where it is if no row of it says else.',
+    }),
     scores: z.array(
       z.object({
         bucket: fields.bucket,
         members: z.int(),
         weight: z.int(),
         score: z.number().nullable().meta({
-          description: '(members + 1) / weight: a new object goes to the lowest, ties by name.',
+          description:
+            '(members + 1) / weight: a new object goes to the lowest, ties by name. Null by the policy hash.',
         }),
         closed: z.string().nullable().meta({ description: 'Why it takes no new object.' }),
       }),
@@ -291,7 +290,8 @@ export const explainObject = reading({
   example: { kind: 'hub', name: 'nobody' },
   read: async ({ database, cached }, { kind, name }) => {
     const { change, scores, ...rest } = await explained.explainObject(database, kind, name);
-    const cache = agreement(cached?.(kind, rest.object?.name ?? name), rest.object?.bucket);
+    const there = rest.object?.bucket ?? (rest.policy === 'hash' ? rest.next : null);
+    const cache = agreement(cached?.(kind, rest.object?.name ?? name), there ?? undefined);
     return { ...rest, change: change && { ...change }, cache, scores: [...scores] };
   },
 });

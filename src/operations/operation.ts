@@ -9,6 +9,8 @@ import { SharderError } from '../errors.js';
 import type { By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import type { Answer } from '../assign/answer.js';
+import type { Renew } from '../workers/renewals.js';
+import type { Route } from './route.js';
 
 /** What an operation works with. */
 export interface Context {
@@ -18,6 +20,8 @@ export interface Context {
   readonly actor: string;
   /** As the service does it. */
   readonly assign: (kind: string, name: string) => Answer | Promise<Answer>;
+  /** As the service does it, many together; undefined where none runs. */
+  readonly renew?: Renew;
   /** The bucket that a running service has in memory for an object; undefined where none runs. */
   readonly cached?: (kind: string, name: string) => string | null;
   /** Told how far what takes long is. */
@@ -31,12 +35,6 @@ export function declaredKind({ declared }: Context, kind: string) {
 
 type Shape = z.ZodRawShape;
 type Input<S extends Shape> = z.output<z.ZodObject<S>>;
-
-/** Where an operation is under /v1: what stands in braces are fields of its input. */
-export interface Route {
-  readonly method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
-  readonly path: string;
-}
 
 interface Described<S extends Shape, O extends z.ZodType> extends Route {
   /** In the words of the command line: `object move`. */
@@ -137,11 +135,6 @@ export function acting<S extends Shape, O extends z.ZodType>(
 /** Whether it changes nothing. */
 export function isReading(operation: Operation): operation is Reading {
   return 'read' in operation;
-}
-
-/** The fields that stand in the path. */
-export function pathFields({ path }: Route): string[] {
-  return [...path.matchAll(/\{(\w+)\}/g)].map(([, field = '']) => field);
 }
 
 /** Throws `bad_request`, with every field that is wrong. */

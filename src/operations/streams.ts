@@ -2,7 +2,8 @@
 
 import * as z from 'zod';
 import { DEFAULT_KIND } from '../names.js';
-import { HOW, type Route } from './operation.js';
+import { HOW } from './operation.js';
+import type { Route } from './route.js';
 import * as fields from './fields.js';
 
 export interface Streamed<S extends z.ZodRawShape> extends Route {
@@ -77,6 +78,9 @@ export const STREAMS = {
         description:
           'Tell what has happened since that event (its `id`), or since that version of the kind; without it, or Last-Event-ID, from now on.',
       }),
+      bucket: fields.bucket.optional().meta({
+        description: 'Only what comes to this bucket, leaves it, or is done to it.',
+      }),
       once: z.boolean().default(false).meta({ description: 'End when everything is told.' }),
     },
     example: { kind: 'hub', once: true },
@@ -99,7 +103,7 @@ export const STREAMS = {
     path: '/export',
     summary: 'All objects as CSV or NDJSON, as they are at one moment',
     description:
-      'NDJSON has the kinds and buckets too. An answer that breaks off is not all of it.',
+      'NDJSON has the kinds and buckets too. What objects ask for that follow workers is in none. An answer that breaks off is not all of it.',
     input: {
       format: z.enum(['csv', 'ndjson']).default('csv'),
       kind: fields.kind.optional().meta({ description: 'Only its objects.' }),

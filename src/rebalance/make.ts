@@ -6,6 +6,8 @@ import { listBuckets, unknownBucket } from '../store/buckets.js';
 import type { By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import { getKind } from '../store/kinds.js';
+import { refuseHashed } from '../store/policy.js';
+import { refuseFollowers } from '../store/specs.js';
 import {
   countPinned,
   deleteLostMoves,
@@ -62,6 +64,8 @@ export async function makePlan(
   { isDry = false, onProgress }: MakeOptions = {},
 ): Promise<Plan | UnstoredPlan> {
   const { settings } = await database.read((knex) => getKind(knex, kind));
+  await database.read((knex) => refuseHashed(knex, kind));
+  await database.read((knex) => refuseFollowers(knex, kind));
   const all = await database.read((knex) => listBuckets(knex, kind));
   const pins = await database.read((knex) => countPinned(knex, kind));
   const buckets = all.map((each) => ({ ...each, pinned: pins.get(each.name) ?? 0 }));
@@ -121,6 +125,7 @@ export async function makeUndo(
 ): Promise<Plan | UnstoredPlan> {
   const plan = await database.read((knex) => getPlan(knex, id));
   checkState(plan, 'undone', ['cancelled', 'done']);
+  await database.read((knex) => refuseHashed(knex, plan.kind));
   const buckets = await database.read((knex) => listBuckets(knex, plan.kind));
   const members = new Members(buckets);
   const pages = returnsOf(database, plan, members);

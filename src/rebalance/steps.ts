@@ -2,6 +2,7 @@
 // transaction under the kind's lock; who makes the moves is in runner.ts.
 
 import type { Knex } from 'knex';
+import { refuseFollowers } from '../store/specs.js';
 import { listBuckets, updateBucket } from '../store/buckets.js';
 import type { By } from '../store/changes.js';
 import { checkState } from '../store/plan-state.js';
@@ -37,6 +38,7 @@ export async function startPlan(
 ): Promise<Plan> {
   const plan = await lockPlan(trx, id);
   checkState(plan, 'applied', ['planned']);
+  await refuseFollowers(trx, plan.kind);
   const states = await setStates(trx, plan, by);
   return setState(trx, plan, 'running', 'plan apply', by, {
     rate,
@@ -67,6 +69,7 @@ export async function resumePlan(
 ): Promise<{ readonly plan: Plan; readonly changed: boolean }> {
   const plan = await lockPlan(trx, id);
   checkState(plan, 'resumed', ['paused', 'running']);
+  await refuseFollowers(trx, plan.kind);
   const isSo =
     plan.state === 'running' &&
     (rate ?? plan.rate) === plan.rate &&

@@ -5,6 +5,8 @@ import { SharderError } from '../errors.js';
 import { checkBucketName, DEFAULT_KIND } from '../names.js';
 import { recordChange, type By } from './changes.js';
 import { checkKind, lockKind } from './kinds.js';
+import { readClock } from './leases.js';
+import { hasSpecs } from './specs.js';
 
 /** What a person says of a bucket. What is left out stays as it is, or takes its default. */
 export interface BucketSettings {
@@ -128,41 +130,101 @@ export async function setBucket(
 }
 
 /**
- * Lets new objects go to the bucket (`active`) or past it (`cordoned`); those that it has, it keeps.
- * The reason stands beside the state. Resolves and throws as `setBucket`.
+ * Lets new objects go to the bucket (`active`) or past it (`cordoned`); those that it has, it keeps. Of a
+ * kind with the policy `hash` it may be `draining`: its keys go to the others, but for those with a row.
+ * The reason stands beside the state. Resolves and throws as `setBucket`; `bad_request` for a kind of
+ * another policy, whose objects a plan drains.
  */
 export async function setBucketState(
   trx: Knex.Transaction,
   kind: string,
   name: string,
-  state: 'active' | 'cordoned',
+  state: BucketState,
   by: By,
 ): Promise<Differences> {
-  await lockKind(trx, kind);
-  const action = state === 'active' ? 'bucket uncordon' : 'bucket cordon';
+  const { policy } = await lockKind(trx, kind);
   const bucket = await getBucket(trx, kind, name);
+  if (state === 'draining' && policy !== 'hash') {
+    throw new SharderError(
+      'bad_request',
+      `kind ${kind} has the policy ${policy}, which remembers where objects are: a plan moves them (\`sharder plan drain ${name}${ofKind(kind)}\`)`,
+    );
+  }
+  const action = `bucket ${VERBS[state]}`;
   const kept = bucket.state === state ? bucket.state_reason : null; // whoever gives none changes none
   const state_reason = state === 'active' ? null : (by.reason ?? kept);
   return updateBucket(trx, bucket, { state, state_reason }, action, by);
 }
 
-/** Removes an empty bucket. Throws `unknown_kind`, `unknown_bucket`, or `not_empty` with the count. */
+const VERBS = { active: 'uncordon', cordoned: 'cordon', draining: 'drain' } as const;
+
+/**
+ * Removes an empty bucket. Throws `unknown_kind`, `unknown_bucket`, `not_empty` with the count, or
+ * `lease_held` while a worker has it.
+ */
 export async function removeBucket(
   trx: Knex.Transaction,
   kind: string,
   name: string,
   by: By,
 ): Promise<void> {
-  await lockKind(trx, kind);
+  const { policy } = await lockKind(trx, kind);
   const { members } = await getBucket(trx, kind, name);
-  if (members > 0) {
+  if (members > 0 && policy === 'hash') {
+    const what = members === 1 ? 'key is' : 'keys are';
     throw new SharderError(
       'not_empty',
-      `bucket ${name} of kind ${kind} holds ${members} ${members === 1 ? 'object' : 'objects'}: empty it first (\`sharder plan drain ${name}${kind === DEFAULT_KIND ? '' : ` --kind ${kind}`}\`)`,
+      `${members} ${what} pinned to bucket ${name} of kind ${kind}: move or unpin them first (\`sharder object list --bucket ${name}${ofKind(kind)}\`)`,
     );
   }
+  if (members > 0) {
+    const drain = `${(await isWorkers(trx, kind, name)) ? 'lease' : 'plan'} drain`;
+    throw new SharderError(
+      'not_empty',
+      `bucket ${name} of kind ${kind} holds ${members} ${members === 1 ? 'object' : 'objects'}: empty it first (\`sharder ${drain} ${name}${ofKind(kind)}\`)`,
+    );
+  }
+  await endLease(trx, kind, name);
   await trx('bucket').where({ kind, name }).delete();
   await recordChange(trx, { ...by, action: 'bucket remove', kind, from_bucket: name });
+}
+
+// Whether a worker has it, and no plan empties it.
+async function isWorkers(knex: Knex, kind: string, bucket: string): Promise<boolean> {
+  const lease = await knex('lease').where({ kind, bucket }).first<object | undefined>('holder');
+  return lease !== undefined && (await hasSpecs(knex, kind));
+}
+
+// Of a lease that has ended there is a row until its grace is over.
+async function endLease(trx: Knex.Transaction, kind: string, bucket: string): Promise<void> {
+  const lease = await trx('lease')
+    .where({ kind, bucket })
+    .forUpdate() // a renewal that is being written comes first
+    .first<LeaseRow | undefined>('holder', 'epoch', 'expires_at');
+  if (!lease) return;
+  const { holder, epoch, expires_at } = lease;
+  const until = new Date(expires_at);
+  if ((await readClock(trx)) < until.getTime()) {
+    throw new SharderError(
+      'lease_held',
+      `bucket ${bucket} of kind ${kind} is leased to ${holder} until ${until.toISOString()}: stop that worker, or say that it is gone (\`sharder lease release ${bucket}${ofKind(kind)}\`)`,
+    );
+  }
+  await trx('lease').where({ kind, bucket }).delete();
+  const detail = { holder, epoch: Number(epoch) };
+  const lapse = { actor: 'sharder', action: 'lease lapse', kind, to_bucket: bucket, detail };
+  await recordChange(trx, lapse);
+}
+
+interface LeaseRow {
+  readonly holder: string;
+  readonly epoch: number | string;
+  readonly expires_at: string | Date;
+}
+
+// As a command line has it.
+function ofKind(kind: string): string {
+  return kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
 }
 
 /** Writes what differs, with a line of history; under the kind's lock. */

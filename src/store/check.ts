@@ -19,6 +19,7 @@ import {
   withoutIndexes,
   type Fault,
 } from './rules.js';
+import { checkLeased, checkSpecs } from './worker-rules.js';
 
 export interface Findings {
   readonly faults: readonly Fault[];
@@ -40,6 +41,8 @@ export async function checkDatabase(
     ...(await database.read((knex) => checkTriggers(knex, engineName))),
     ...(await database.read(checkKinds)),
     ...(await database.read(checkBuckets)),
+    ...(await database.read(checkLeased)),
+    ...(await database.read(checkSpecs)),
     ...(await withoutIndexes(database, checkOrphans)),
     ...(await withoutIndexes(database, checkOnce)),
     ...(await withoutIndexes(database, checkMembers)),

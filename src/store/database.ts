@@ -2,6 +2,7 @@
 
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database as SqliteConnection } from 'better-sqlite3';
 import createKnex, { type Knex } from 'knex';
 import type pg from 'pg';
@@ -33,6 +34,7 @@ export class Database {
   onWrite: (phase: WritePhase) => void | Promise<void> = ignore;
   #engine: Engine | undefined;
   #closed: Promise<void> | undefined;
+  #lastTurn: Promise<void> = Promise.resolve();
 
   /** Use `openDatabase`. */
   constructor(engineName: EngineName, location: string, knex: Knex) {
@@ -80,7 +82,7 @@ export class Database {
 
   /**
    * Runs `work` in one transaction, and again from the start when another writer got in its way; so
-   * it must do nothing but write to `trx`. Its first statement takes the kind's lock.
+   * it must do nothing but write to `trx`. What decides by what it reads begins with the kind's lock.
    */
   async write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
     const result = await this.#run(() => this.#write(work));
@@ -163,11 +165,19 @@ export class Database {
   }
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.engineName === 'sqlite') await this.#turn();
     try {
       return await retry(work, this.engineName === 'sqlite' ? isBusy : isConflict);
     } catch (error) {
       throw this.#explain(error);
     }
+  }
+
+  // SQLite answers at once, so that work is done in one turn of the event loop, however many statements it
+  // has. Many such would be one turn that takes seconds, in which nobody else is heard: each has its own.
+  #turn(): Promise<void> {
+    this.#lastTurn = this.#lastTurn.then(() => nextTurn());
+    return this.#lastTurn;
   }
 
   #explain(error: unknown): unknown {

@@ -1,8 +1,9 @@
 // What assignment asks of a database: sqlite.ts and postgres.ts each answer by hand, on the driver
 // that knex opened.
 
-import type { SharderError } from '../errors.js';
-import type { KindSettings } from './kind-settings.js';
+import { SharderError } from '../errors.js';
+import type { HashTable } from './hash-table.js';
+import type { HeldKind, KindSettings } from './kind-settings.js';
 
 /** A bucket as an answer needs it. `url` is null where the bucket has none. */
 export interface BucketRow {
@@ -59,12 +60,30 @@ export type Lookup =
   | { readonly atOnce: (kind: string, name: string) => BucketRow | undefined }
   | { readonly batched: (keys: readonly ObjectKey[]) => Promise<(BucketRow | undefined)[]> };
 
+/**
+ * What the buckets of a kind's keys are computed from, as it is now; undefined where there is no such kind
+ * of the policy `hash`.
+ */
+export type HashTables =
+  | { readonly atOnce: (kind: string) => HashTable | undefined }
+  | { readonly soon: (kind: string) => Promise<HashTable | undefined> };
+
 /** `find` and `assign` on one database, and whether what was found still holds. */
+/** The error for an object that follows workers, and has none yet. */
+export function waitsForWorker(kind: string, name: string): SharderError {
+  return new SharderError(
+    'no_room',
+    `object ${JSON.stringify(name)} of kind ${kind} waits for a worker that will do (\`sharder spec show\`)`,
+  );
+}
+
 export interface Engine {
   /** Connects; until it has resolved nothing else may be called. */
   start(): Promise<void>;
 
   readonly lookup: Lookup;
+
+  readonly hashTables: HashTables;
 
   /** False while the database cannot be used. It is tried again by itself. */
   readonly isUp: boolean;
@@ -79,7 +98,7 @@ export interface Engine {
    * The settings of a kind as they were heard last, the defaults of one that is not there; the same
    * object as long as nothing changes.
    */
-  settings(kind: string): KindSettings;
+  settings(kind: string): HeldKind;
 
   /** This process has written by another connection: the next `generation` must tell. */
   lookAgain(): void;
@@ -88,8 +107,9 @@ export interface Engine {
    * One transaction under the kind's lock: makes the names normal, by the settings that the lock has
    * read, looks them up once more, places those that are still new, and commits durably before it
    * answers. Of several names that are one, the first is new. Null stands for a name for which there
-   * was no room, an error for one that has no normal form. Rejects with `unknown_kind`, `database_unavailable`, `database_busy` or
-   * `database_full`; then nothing was stored, unless the connection broke during the commit.
+   * was no room, an error for one that has no normal form. Rejects with `unknown_kind`,
+   * `database_unavailable`, `database_busy` or `database_full`, or, for a kind of the policy `hash`, with
+   * `NotAssigned`; then nothing was stored, unless the connection broke during the commit.
    */
   assign(
     kind: string,
@@ -101,6 +121,13 @@ export interface Engine {
   check(): Promise<void>;
 
   close(): Promise<void>;
+}
+
+/** Thrown where a kind turned out under its lock to have the policy `hash`: nothing of it is stored. */
+export class NotAssigned extends SharderError {
+  constructor(kind: string) {
+    super('changed', `kind ${kind} has come to have the policy hash: ask again`);
+  }
 }
 
 /** The generation of an engine that cannot hear of changes. */

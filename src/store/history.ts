@@ -82,8 +82,11 @@ export async function objectHistory(
     let lines = await linesOf(knex, kind, called);
     // Of one that is no more the name may be older than the setting.
     if (!row && lines.length === 0) lines = await linesOf(knex, kind, name);
+    // A key that was pinned against the hash was never assigned.
+    const [begin] = lines;
+    const isPin = begin?.action === 'object pin' && begin.from_bucket === null;
     const first = lines.find(({ assigned_at }) => assigned_at !== null);
-    const at = first?.assigned_at ?? row?.assigned_at;
+    const at = isPin ? undefined : (first?.assigned_at ?? row?.assigned_at);
     const bucket = first?.from_bucket ?? row?.bucket;
     const horizon = await readHorizon(knex, kind); // after the lines: what was pruned meanwhile is told
     const isKnown = !horizon || (at != null && new Date(at) >= horizon);

@@ -2,7 +2,18 @@
 
 import * as z from 'zod';
 import { SharderError } from '../errors.js';
+import { KeyPattern } from '../key-pattern.js';
 import { NORMALIZERS, type Normalize } from '../normalize.js';
+import { HASHES, type Hash, type Policy } from '../policies.js';
+
+/** Where the key of a request stands, one of the three; and what of it is the key. */
+export interface RequestKey {
+  readonly header?: string | undefined;
+  readonly query?: string | undefined;
+  readonly cookie?: string | undefined;
+  /** See key-pattern.ts. */
+  readonly pattern?: string | undefined;
+}
 
 /** All settings of a kind, each with its value or its default. */
 export interface KindSettings {
@@ -17,6 +28,27 @@ export interface KindSettings {
    * come, until it has caught up. See assign/ramp.ts.
    */
   readonly ramp: number | null;
+  /** Whether its buckets are workers, which hold leases on them. */
+  readonly leased: boolean;
+  /** For so many seconds the place of a worker whose lease has ended is kept. */
+  readonly grace: number;
+  /** Places change no more often than once in so many seconds. */
+  readonly reshard_interval: number;
+  /** So many objects of each worker at most are on their way to another. */
+  readonly max_moving: number;
+  /** An object that was moved stays for so many seconds where it is, if its worker does. */
+  readonly cooldown: number;
+  /** Nothing moves while more than so many percent of the workers are gone at once; null: it always does. */
+  readonly breaker: number | null;
+  /** Of the policy `hash`: by which of the two. */
+  readonly hash: Hash;
+  /** Of the policy `hash`: what is hashed, the user's name or what a request has. */
+  readonly key: 'user' | RequestKey;
+}
+
+/** A kind as an engine has it in memory. */
+export interface HeldKind extends KindSettings {
+  readonly policy: Policy;
 }
 
 /** What a person says of a kind. What is left out stays as it is. */
@@ -27,7 +59,58 @@ export const DEFAULT_KIND_SETTINGS: KindSettings = {
   cookie: true,
   threshold: 10,
   ramp: null,
+  leased: false,
+  grace: 30,
+  reshard_interval: 5,
+  max_moving: 100,
+  cooldown: 60,
+  breaker: 50,
+  hash: 'rendezvous',
+  key: 'user',
 };
+
+const DEFAULT_KIND: HeldKind = { ...DEFAULT_KIND_SETTINGS, policy: 'emptiest' };
+
+function seconds() {
+  return z
+    .number('must be a number of seconds')
+    .min(0, 'must be 0 to 86400 seconds')
+    .max(86_400, 'must be 0 to 86400 seconds')
+    .optional();
+}
+
+const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/;
+
+function token(what: string) {
+  return z.string().regex(TOKEN, `must be the name of a ${what}`).optional();
+}
+
+/** What `key` may be, if not `user`. */
+export const requestKeySchema = z
+  .strictObject({
+    header: token('header'),
+    query: z
+      .string()
+      .regex(/^[^\s&=?#\p{Cc}]{1,100}$/u, 'must be the name of a parameter, as it is in the URL')
+      .optional(),
+    cookie: token('cookie'),
+    pattern: z
+      .string()
+      .check((context) => {
+        try {
+          new KeyPattern(context.value);
+        } catch (error) {
+          if (!(error instanceof SharderError)) throw error;
+          context.issues.push({ code: 'custom', message: error.message, input: context.value });
+        }
+      })
+      .optional(),
+  })
+  .refine(
+    ({ header, query, cookie }) =>
+      [header, query, cookie].filter((each) => each !== undefined).length === 1,
+    'must have one of header, query and cookie, and may have a pattern',
+  );
 
 /** The settings as a schema, each of them optional. */
 export const kindSettingsSchema = z.strictObject({
@@ -46,9 +129,40 @@ export const kindSettingsSchema = z.strictObject({
     .max(1000, 'must be 1 to 1000, or null')
     .nullable()
     .optional(),
+  leased: z.boolean('must be true or false').optional(),
+  grace: seconds(),
+  reshard_interval: seconds(),
+  max_moving: z
+    .int('must be a whole number')
+    .min(1, 'must be 1 to 10000')
+    .max(10_000, 'must be 1 to 10000')
+    .optional(),
+  cooldown: seconds(),
+  breaker: z
+    .number('must be a number of percent, or null')
+    .min(1, 'must be 1 to 99 percent, or null')
+    .max(99, 'must be 1 to 99 percent, or null')
+    .nullable()
+    .optional(),
+  hash: z.enum(HASHES, `must be ${HASHES.join(' or ')}`).optional(),
+  key: z
+    .unknown()
+    .transform((value, context): KindSettings['key'] => {
+      if (value === 'user') return value;
+      const parsed = requestKeySchema.safeParse(value);
+      if (parsed.success) return parsed.data;
+      for (const { path, message, code } of parsed.error.issues) {
+        const isForm = code === 'invalid_type' && path.length === 0;
+        const text = isForm ? 'must be user, or have one of header, query and cookie' : message;
+        context.addIssue({ code: 'custom', path, message: text });
+      }
+      return z.NEVER;
+    })
+    .optional(),
 });
 
-const SETTINGS = Object.keys(DEFAULT_KIND_SETTINGS) as (keyof KindSettings)[];
+/** Their names. */
+export const SETTINGS = Object.keys(DEFAULT_KIND_SETTINGS) as (keyof KindSettings)[];
 
 /**
  * What the column holds, as text or parsed. Somebody may have written anything there by hand: what is
@@ -83,38 +197,51 @@ function parse(text: string): unknown {
 export function checkKindChanges(changes: KindChanges): void {
   const issue = kindSettingsSchema.safeParse(changes).error?.issues[0];
   if (!issue) return;
-  const [key] = issue.path;
+  const [key, ...inner] = issue.path;
   const value: unknown = key === undefined ? undefined : changes[key as keyof KindSettings];
+  if (key === undefined) {
+    throw new SharderError(
+      'bad_request',
+      `${issue.message}: the settings of a kind are ${SETTINGS.join(', ')}`,
+    );
+  }
   throw new SharderError(
     'bad_request',
-    key === undefined
-      ? `${issue.message}: the settings of a kind are ${SETTINGS.join(', ')}`
+    inner.length > 0
+      ? `${issue.path.join('.')}: ${issue.message}`
       : `${String(key)} is ${JSON.stringify(value)}: it ${issue.message}`,
   );
 }
 
+/** What the table has of a kind, the settings as text. */
+export interface KindText {
+  readonly policy: string;
+  readonly settings: string;
+}
+
 /** The settings of all kinds as an engine has them in memory. */
 export class HeldSettings {
-  readonly #kinds = new Map<string, { readonly json: string; readonly settings: KindSettings }>();
+  readonly #kinds = new Map<string, { readonly row: KindText; readonly settings: HeldKind }>();
 
   /** Those of a kind, or the defaults; the same object as long as they are the same. */
-  of(kind: string): KindSettings {
-    return this.#kinds.get(kind)?.settings ?? DEFAULT_KIND_SETTINGS;
+  of(kind: string): HeldKind {
+    return this.#kinds.get(kind)?.settings ?? DEFAULT_KIND;
   }
 
   /** Takes what the database says of a kind. */
-  take(kind: string, json: string): KindSettings {
+  take(kind: string, row: KindText): HeldKind {
     const held = this.#kinds.get(kind);
-    if (held?.json === json) return held.settings;
-    const settings = readKindSettings(json);
-    this.#kinds.set(kind, { json, settings });
+    if (held?.row.settings === row.settings && held.row.policy === row.policy) return held.settings;
+    const policy = row.policy === 'hash' ? 'hash' : 'emptiest';
+    const settings = { ...readKindSettings(row.settings), policy } as const;
+    this.#kinds.set(kind, { row, settings });
     return settings;
   }
 
   /** Takes what the database says of all kinds; those that it does not name are no more. */
-  replace(rows: readonly { readonly name: string; readonly settings: string }[]): void {
+  replace(rows: readonly ({ readonly name: string } & KindText)[]): void {
     const there = new Set(rows.map(({ name }) => name));
     for (const kind of this.#kinds.keys()) if (!there.has(kind)) this.#kinds.delete(kind);
-    for (const { name, settings } of rows) this.take(name, settings);
+    for (const { name, ...row } of rows) this.take(name, row);
   }
 }

@@ -1,5 +1,6 @@
 // The table `kind`, and the lock that its rows are.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Knex } from 'knex';
 import { SharderError } from '../errors.js';
 import { checkKindName } from '../names.js';
@@ -18,13 +19,16 @@ import type { Database } from './database.js';
 import {
   checkKindChanges,
   readKindSettings,
+  SETTINGS,
   toObject,
   type KindChanges,
   type KindSettings,
 } from './kind-settings.js';
+import { checkPolicy, refuseMisfits, refusePolicyChange } from './policy.js';
 
 /** A kind as the settings declare it. */
 export interface KindDeclaration extends KindChanges {
+  readonly policy?: string | undefined;
   readonly buckets: readonly ({ readonly name: string } & BucketSettings)[];
 }
 
@@ -55,6 +59,14 @@ export interface KindRow {
   readonly json: Readonly<Record<string, unknown>>;
   /** Grows with every transaction that changes anything of the kind. */
   readonly version: number;
+  /** How many workers have a place, and when places were given last, in milliseconds; null: never. */
+  readonly places: number;
+  readonly placedAt: number | null;
+  /** When workers have lapsed of late, in milliseconds; and whether so many did that nothing moves. */
+  readonly lapses: readonly number[];
+  readonly halted: boolean;
+  /** When something might move again, in milliseconds; null: it always might. */
+  readonly resumedAt: number | null;
 }
 
 interface StoredRow {
@@ -62,15 +74,35 @@ interface StoredRow {
   readonly policy: string;
   readonly settings: unknown;
   readonly version: number | string;
+  readonly places: number;
+  readonly placed_at: string | Date | null;
+  readonly lapses: string | readonly number[];
+  readonly halted: number | boolean;
+  readonly resumed_at: string | Date | null;
 }
 
-const COLUMNS = ['name', 'policy', 'settings', 'version'] as const;
+const COLUMNS = [
+  'name',
+  'policy',
+  'settings',
+  'version',
+  'places',
+  'placed_at',
+  'lapses',
+  'halted',
+  'resumed_at',
+] as const;
 
-function toRow({ settings, version, ...row }: StoredRow): KindRow {
+function toRow({ settings, version, placed_at, resumed_at, ...row }: StoredRow): KindRow {
+  const { lapses, halted } = row;
   return {
     ...row,
     settings: readKindSettings(settings),
     json: toObject(settings),
+    lapses: typeof lapses === 'string' ? (JSON.parse(lapses) as number[]) : lapses,
+    halted: Boolean(halted),
+    placedAt: placed_at === null ? null : new Date(placed_at).getTime(),
+    resumedAt: resumed_at === null ? null : new Date(resumed_at).getTime(),
     version: Number(version), // PostgreSQL's driver gives a bigint as a string
   };
 }
@@ -121,6 +153,7 @@ export async function createKind(
   checkKindName(kind);
   checkPolicy(policy);
   checkKindChanges(settings);
+  refuseMisfits(kind, policy, readKindSettings(settings));
   // Its row is its lock from here on.
   const made = await trx('kind')
     .insert({ name: kind, policy, settings: JSON.stringify(settings) })
@@ -131,48 +164,51 @@ export async function createKind(
   await recordChange(trx, { ...by, action: 'kind create', kind, detail: { policy, ...settings } });
 }
 
-function checkPolicy(policy: string): void {
-  if (policy === 'emptiest') return;
-  const what = policy === 'hash' ? 'is not there yet' : 'is none';
-  throw new SharderError(
-    'bad_request',
-    `policy ${JSON.stringify(policy)} ${what}: it must be emptiest`,
-  );
+/** What a person says of a kind that is there. */
+export interface KindUpdate extends KindChanges {
+  readonly policy?: string | undefined;
 }
 
 /**
  * Sets what `changes` says, and resolves with what that changed: nothing where all was so already. A
  * new `normalize` renames the objects that would be called otherwise. Throws `unknown_kind`,
- * `bad_request`, or what `renameToNormal` throws.
+ * `bad_request`, or what `renameToNormal` and `refusePolicyChange` throw.
  */
 export async function setKind(
   trx: Knex.Transaction,
   kind: string,
-  changes: KindChanges,
+  { policy, ...changes }: KindUpdate,
   by: By,
 ): Promise<KindDifferences> {
+  if (policy !== undefined) checkPolicy(policy);
   checkKindChanges(changes);
-  return updateKind(trx, await lockKind(trx, kind), changes, by);
+  return updateKind(trx, await lockKind(trx, kind), { policy, ...changes }, by);
 }
 
 /** What a change has set of a kind. */
-export type KindDifferences = Differences<string | number | boolean | null>;
+export type KindDifferences = Differences<string | number | boolean | object | null>;
 
 // Under the kind's lock.
 async function updateKind(
   trx: Knex.Transaction,
   row: KindRow,
-  changes: KindChanges,
+  changes: KindUpdate,
   by: By,
 ): Promise<KindDifferences> {
   const { name: kind, json } = row;
   const detail = kindDifferences(row, changes);
   const keys = Object.keys(detail);
   if (keys.length === 0) return detail;
-  const set = Object.fromEntries(keys.map((key) => [key, detail[key]?.to]));
-  await trx('kind')
-    .where({ name: kind })
-    .update({ settings: JSON.stringify({ ...json, ...set }) });
+  const set = Object.fromEntries(
+    SETTINGS.filter((key) => key in detail).map((key) => [key, detail[key]?.to]),
+  );
+  const settings = JSON.stringify({ ...json, ...set });
+  const policy = changes.policy ?? row.policy;
+  refuseMisfits(kind, policy, readKindSettings(settings));
+  if (detail.policy) await refusePolicyChange(trx, kind, policy);
+  if (detail.normalize || detail.leased?.to === false) await refuseRegistered(trx, kind);
+  if (detail.leased?.to === false) await refuseLeased(trx, kind);
+  await trx('kind').where({ name: kind }).update({ policy, settings });
   await recordChange(trx, { ...by, action: 'kind set', kind, detail });
   if (detail.normalize && changes.normalize) {
     await renameToNormal(trx, kind, changes.normalize, by);
@@ -181,18 +217,23 @@ async function updateKind(
 }
 
 // A value that is none is shown as it stands there.
-function kindDifferences({ settings, json }: KindRow, changes: KindChanges): KindDifferences {
-  return Object.fromEntries(
-    (Object.keys(settings) as (keyof KindSettings)[]).flatMap((key) => {
+function kindDifferences(
+  { policy, settings, json }: KindRow,
+  changes: KindUpdate,
+): KindDifferences {
+  const isOther = changes.policy !== undefined && changes.policy !== policy;
+  return Object.fromEntries([
+    ...(isOther ? [['policy', { from: policy, to: changes.policy }] as const] : []),
+    ...SETTINGS.flatMap((key) => {
       const to = changes[key];
-      const isOdd = key in json && json[key] !== settings[key];
+      const isOdd = key in json && !isDeepStrictEqual(json[key], settings[key]);
       const from = isOdd ? JSON.stringify(json[key]) : settings[key];
-      return to === undefined || to === from ? [] : [[key, { from, to }] as const];
+      return to === undefined || isDeepStrictEqual(to, from) ? [] : [[key, { from, to }] as const];
     }),
-  );
+  ]) as KindDifferences;
 }
 
-/** Removes a kind that has no buckets. Throws `unknown_kind` or `not_empty`. */
+/** Removes a kind that has no buckets, and no registered objects. Throws `unknown_kind` or `not_empty`. */
 export async function removeKind(trx: Knex.Transaction, kind: string, by: By): Promise<void> {
   await lockKind(trx, kind);
   const [first, ...others] = await listBuckets(trx, kind);
@@ -203,9 +244,32 @@ export async function removeKind(trx: Knex.Transaction, kind: string, by: By): P
       `kind ${kind} has ${buckets}: remove what it has first (\`sharder bucket remove ${first.name} --kind ${kind}\`)`,
     );
   }
+  await refuseRegistered(trx, kind);
   await trx('plan').where({ kind }).delete(); // their moves go with the next plan that is made
   await recordChange(trx, { ...by, action: 'kind remove', kind }); // while it has a version
   await trx('kind').where({ name: kind }).delete();
+}
+
+async function refuseLeased(trx: Knex.Transaction, kind: string): Promise<void> {
+  const [bucket] = await trx('lease').where({ kind }).limit(1).pluck<string[]>('bucket');
+  if (bucket === undefined) return;
+  throw new SharderError(
+    'not_empty',
+    `kind ${kind} has workers, such as ${bucket}: stop them first, or say that they are gone (\`sharder lease release ${bucket} --kind ${kind}\`)`,
+  );
+}
+
+// Objects that wait for a worker are in no bucket.
+async function refuseRegistered(trx: Knex.Transaction, kind: string): Promise<void> {
+  const [row] = await trx('spec')
+    .where({ kind })
+    .count<{ count: number | string }[]>({ count: '*' });
+  const count = Number(row?.count);
+  if (count === 0) return;
+  throw new SharderError(
+    'not_empty',
+    `kind ${kind} has ${count} registered ${count === 1 ? 'object' : 'objects'}: remove ${count === 1 ? 'it' : 'them'} first`,
+  );
 }
 
 /** Throws `unknown_kind` unless there is such a kind. */
@@ -264,7 +328,9 @@ export async function declareKinds(
   for (const [kind, declaration] of Object.entries(kinds)) {
     checkKindName(kind);
     checkDistinct(kind, declaration);
-    checkKindChanges(settingsOf(declaration));
+    const { policy, ...settings } = settingsOf(declaration);
+    if (policy !== undefined) checkPolicy(policy);
+    checkKindChanges(settings);
     if ((await database.read((knex) => missing(knex, kind, declaration))).length === 0) continue;
     await database.write(async (trx) => {
       await addKind(trx, kind);
@@ -281,8 +347,10 @@ function checkDistinct(kind: string, { buckets }: KindDeclaration): void {
   throw new SharderError('bad_request', `kind ${kind}: bucket ${twice} is declared twice`);
 }
 
-function settingsOf({ normalize, cookie, threshold, ramp }: KindDeclaration): KindChanges {
-  return { normalize, cookie, threshold, ramp };
+function settingsOf(declaration: KindDeclaration): KindUpdate {
+  return Object.fromEntries(
+    (['policy', ...SETTINGS] as const).map((key) => [key, declaration[key]]),
+  );
 }
 
 type Step = (trx: Knex.Transaction, by: By) => Promise<void>;

@@ -163,6 +163,7 @@ export class Listener {
   async #refresh(connection: pg.Client): Promise<void> {
     try {
       await this.#events.refresh(connection);
+      this.#generation++; // what was found meanwhile was told by what is no more
     } catch {
       // As if nothing were heard any more: a new connection begins by reading all.
       if (this.#connection !== connection) return;

@@ -251,17 +251,16 @@ export async function mergeObjects(
 }
 
 /**
- * Pins an object, or unpins it, and resolves with whether it was the other way before. Throws
- * `unknown_kind` or `unknown_object`.
+ * Pins an object, or unpins it, and resolves with whether it was the other way before. Under the kind's
+ * lock. Throws `unknown_object`.
  */
 export async function pinObject(
   trx: Knex.Transaction,
-  kind: string,
+  row: KindRow,
   name: string,
   pinned: boolean,
   by: By,
 ): Promise<boolean> {
-  const row = await lockKind(trx, kind);
   const object = await getObject(trx, row, name);
   if (Boolean(object.pinned) === pinned) return false;
   await trx('shard').where({ id: object.id }).update({ pinned });
@@ -274,7 +273,20 @@ async function getObject(trx: Knex.Transaction, kind: KindRow, name: string): Pr
   checkObjectName(name);
   const row = await findRow(trx, kind, name);
   if (!row) throw unknownObject(name, kind.name);
+  if (kind.settings.leased) await refuseRegistered(trx, row);
   return row;
+}
+
+// It would have two owners.
+async function refuseRegistered(
+  trx: Knex.Transaction,
+  { kind, name }: Pick<ObjectRow, 'kind' | 'name'>,
+): Promise<void> {
+  if (!(await trx('spec').where({ kind, name }).first('name'))) return;
+  throw new SharderError(
+    'bad_request',
+    `object ${JSON.stringify(name)} of kind ${kind} follows its workers: to have it elsewhere, set its pin (\`sharder spec set\`); to take it away, \`sharder spec remove\``,
+  );
 }
 
 /**

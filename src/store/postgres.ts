@@ -6,16 +6,19 @@ import type pg from 'pg';
 import { SharderError } from '../errors.js';
 import { tryNormalize, type Normalize } from '../normalize.js';
 import { INSERT_PLACED, TRIM, trimmedBelow } from './arrivals.js';
-import type {
-  AssignedRow,
-  BucketRow,
-  Candidate,
-  Engine,
-  EngineEvents,
-  ObjectKey,
-  PickBuckets,
+import {
+  NotAssigned,
+  type AssignedRow,
+  type BucketRow,
+  type Candidate,
+  type Engine,
+  type EngineEvents,
+  type ObjectKey,
+  type PickBuckets,
+  waitsForWorker,
 } from './engine.js';
-import { HeldSettings, type KindSettings } from './kind-settings.js';
+import { selectHashTable, toHashTable, type HashTable, type HashTableRow } from './hash-table.js';
+import { HeldSettings, type HeldKind, type KindText } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
 import { Listener } from './listener.js';
 import {
@@ -69,17 +72,28 @@ const READ = {
   query_timeout: QUERY_TIMEOUT_MS,
 } as const;
 
+// Of these names; as above, one by one.
+const REGISTERED = {
+  name: 'sharder_registered',
+  rowMode: 'array',
+  text: `
+    select n.name from unnest($2::text[]) as n (name)
+    cross join lateral (select from spec p where p.kind = $1 and p.name = n.name limit 1) p`,
+  query_timeout: QUERY_TIMEOUT_MS,
+} as const;
+
 const BEGIN = query('begin isolation level read committed');
 const LOCK = {
   name: 'sharder_lock',
   ...query(
-    'update kind set version = version + 1 where name = $1 returning settings::text as settings, version',
+    'update kind set version = version + 1 where name = $1 returning policy, settings::text as settings, version',
   ),
 };
 const COMMIT = query('commit');
 const ROLLBACK = query('rollback');
 
-const SETTINGS = query('select name, settings::text as settings from kind');
+const SETTINGS = query('select name, policy, settings::text as settings from kind');
+const HASH_TABLE = { name: 'sharder_hash_table', ...query(selectHashTable('$1')) };
 
 function query(text: string) {
   return { text, query_timeout: QUERY_TIMEOUT_MS };
@@ -102,6 +116,7 @@ type PooledClient = pg.Client & { __knex__disposed?: unknown; openedAt?: number 
 
 export class PostgresEngine implements Engine {
   readonly lookup = { batched: this.#find.bind(this) };
+  readonly hashTables = { soon: this.#hashTable.bind(this) };
   readonly #knex: Knex;
   readonly #listener: Listener;
   readonly #events: EngineEvents;
@@ -116,7 +131,7 @@ export class PostgresEngine implements Engine {
     this.#listener = new Listener(pool, {
       dropped: events.dropped,
       refresh: async (connection) => {
-        const { rows } = await connection.query<{ name: string; settings: string }>(SETTINGS);
+        const { rows } = await connection.query<{ name: string } & KindText>(SETTINGS);
         this.#settings.replace(rows);
       },
       alive: () => {
@@ -156,8 +171,15 @@ export class PostgresEngine implements Engine {
     return this.#listener.generation;
   }
 
-  settings(kind: string): KindSettings {
+  settings(kind: string): HeldKind {
     return this.#settings.of(kind);
+  }
+
+  async #hashTable(kind: string): Promise<HashTable | undefined> {
+    const { rows } = await this.#use((client) =>
+      client.query<HashTableRow>({ ...HASH_TABLE, values: [kind] }),
+    );
+    return toHashTable(rows);
   }
 
   lookAgain(): void {
@@ -294,7 +316,7 @@ async function assign(
   let named = toNamed(names, normalize);
   const [, lock, first] = await Promise.all([
     client.query(BEGIN),
-    client.query<{ settings: string; version: string }>({ ...LOCK, values: [kind] }),
+    client.query<KindText & { version: string }>({ ...LOCK, values: [kind] }),
     client.query<ReadRow>({ ...READ, values: [kind, named.distinct] }),
   ]);
   const [row] = lock.rows;
@@ -303,7 +325,11 @@ async function assign(
     throw unknownKind(kind);
   }
   let read = first;
-  const current = held.take(kind, row.settings);
+  const current = held.take(kind, row);
+  if (current.policy === 'hash') {
+    await client.query(ROLLBACK);
+    throw new NotAssigned(kind);
+  }
   if (current.normalize !== normalize) {
     named = toNamed(names, current.normalize);
     read = await client.query<ReadRow>({ ...READ, values: [kind, named.distinct] });
@@ -316,14 +342,17 @@ async function assign(
     const name = distinct[i - 1] ?? '';
     rows.set(name, { name, bucket, url, isNew: false });
   }
-  const fresh = distinct.filter((name) => !rows.has(name));
+  const unknown = distinct.filter((name) => !rows.has(name));
+  // Nobody but the workers has a say in where these are.
+  const following = current.leased ? await readRegistered(client, kind, unknown) : NONE;
+  const fresh = unknown.filter((name) => !following.has(name));
 
   const open = candidates ?? [];
   const urls = new Map(open.map(({ name, url }) => [name, url]));
   const picks = pick(open, fresh.length, current);
   if (picks.length === 0) {
     await client.query(ROLLBACK);
-    return { rows: answers(named, rows) };
+    return { rows: answers(kind, named, rows, following) };
   }
   const placed = fresh.slice(0, picks.length);
   placed.forEach((name, i) => {
@@ -336,7 +365,21 @@ async function assign(
     client.query(COMMIT),
   ]);
   const total = Number(inserted.rows[0]?.total ?? 0);
-  return { rows: answers(named, rows), below: trimmedBelow('postgres', total, placed.length) };
+  return {
+    rows: answers(kind, named, rows, following),
+    below: trimmedBelow('postgres', total, placed.length),
+  };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+async function readRegistered(
+  client: pg.Client,
+  kind: string,
+  names: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const { rows } = await client.query<[name: string]>({ ...REGISTERED, values: [kind, names] });
+  return new Set(rows.map(([name]) => name));
 }
 
 interface Assigned {
@@ -358,14 +401,16 @@ function toNamed(names: readonly string[], how: Normalize): Named {
 }
 
 function answers(
+  kind: string,
   { each }: Named,
   rows: Map<string, AssignedRow>,
+  following: ReadonlySet<string>,
 ): (AssignedRow | SharderError | null)[] {
   return each.map((name) => {
     if (typeof name !== 'string') return name;
     const row = rows.get(name);
     // Whoever else asked for the same one finds it there.
     if (row?.isNew) rows.set(name, { ...row, isNew: false });
-    return row ?? null;
+    return row ?? (following.has(name) ? waitsForWorker(kind, name) : null);
   });
 }

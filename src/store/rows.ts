@@ -15,6 +15,11 @@ export const EACH: Readonly<Record<EngineName, string>> = {
   postgres: 'json_array_elements(cast(? as json))',
 };
 
+/** A column of JSON: SQLite has it as text. */
+export function fromJson(knex: Knex, value: unknown): unknown {
+  return engineOf(knex) === 'sqlite' && typeof value === 'string' ? JSON.parse(value) : value;
+}
+
 /** The rows of a query. PostgreSQL's driver gives a bigint as a string. */
 export async function queryRows<T>(
   knex: Knex,

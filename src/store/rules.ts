@@ -14,6 +14,8 @@ export type Rule =
   | 'once' // an object that stands there more than once
   | 'name' // a name that nothing can have
   | 'time' // assigned_at is no time
+  | 'spec' // an object that follows workers: its state and its worker do not fit
+  | 'leased' // workers of a kind that has none
   | 'trigger' // what keeps the counts, and tells the services, is gone
   | 'file'; // SQLite's own checks
 
@@ -30,9 +32,10 @@ export interface Fault {
 
 const PAGE_SIZE = 5_000;
 // Of each rule so many faults are listed one by one.
-const LISTED = 100;
+export const LISTED = 100;
 
-function fault(rule: Rule, of: Partial<Fault>, message: string, remedy: string): Fault {
+/** One of which only what is given is known. */
+export function fault(rule: Rule, of: Partial<Fault>, message: string, remedy: string): Fault {
   return { kind: null, bucket: null, name: null, ...of, rule, message, remedy };
 }
 

@@ -9,14 +9,17 @@ import { tryNormalize } from '../normalize.js';
 import { SqliteArrivals } from './arrivals.js';
 import {
   DEAF,
+  NotAssigned,
   type AssignedRow,
   type BucketRow,
   type Candidate,
   type Engine,
   type EngineEvents,
   type PickBuckets,
+  waitsForWorker,
 } from './engine.js';
-import { HeldSettings, type KindSettings } from './kind-settings.js';
+import { selectHashTable, toHashTable, type HashTable, type HashTableRow } from './hash-table.js';
+import { HeldSettings, type HeldKind, type KindText } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
 import { retry } from './retry.js';
 import { explainSqliteError, isBusy } from './sqlite-errors.js';
@@ -43,13 +46,15 @@ const CANDIDATES = `
 interface Statements {
   readonly dataVersion: Statement<[], number>;
   readonly revision: Statement<[], number>;
-  readonly settings: Statement<[], { name: string; settings: string }>;
+  readonly settings: Statement<[], { name: string } & KindText>;
+  readonly hashTable: Statement<[{ readonly kind: string }], HashTableRow>;
   readonly find: Statement<[kind: string, name: string], BucketRow>;
   readonly beginRead: Statement<[]>;
   readonly begin: Statement<[]>;
-  readonly lock: Statement<[kind: string], { settings: string; version: number }>;
+  readonly lock: Statement<[kind: string], KindText & { version: number }>;
   readonly probe: Statement<[]>;
   readonly candidates: Statement<[kind: string], Candidate & { url: string | null }>;
+  readonly isRegistered: Statement<[kind: string, name: string], number>;
   readonly insert: Statement<[kind: string, bucket: string, name: string, assignedAt: string]>;
   readonly commit: Statement<[]>;
   readonly rollback: Statement<[]>;
@@ -57,6 +62,7 @@ interface Statements {
 
 export class SqliteEngine implements Engine {
   readonly lookup = { atOnce: this.#find.bind(this) };
+  readonly hashTables = { atOnce: this.#hashTable.bind(this) };
   readonly #pool: Knex.Client;
   readonly #events: EngineEvents;
   #probing: NodeJS.Timeout | undefined;
@@ -80,15 +86,19 @@ export class SqliteEngine implements Engine {
     this.#statements = {
       dataVersion: connection.prepare<[], number>('pragma data_version').pluck(),
       revision: connection.prepare<[], number>('select number from revision').pluck(),
-      settings: connection.prepare('select name, settings from kind'),
+      settings: connection.prepare('select name, policy, settings from kind'),
+      hashTable: connection.prepare(selectHashTable('@kind')),
       find: connection.prepare(FIND),
       beginRead: connection.prepare('begin'),
       begin: connection.prepare('begin immediate'),
       lock: connection.prepare(
-        'update kind set version = version + 1 where name = ? returning settings, version',
+        'update kind set version = version + 1 where name = ? returning policy, settings, version',
       ),
       probe: connection.prepare('update revision set number = number'),
       candidates: connection.prepare(CANDIDATES),
+      isRegistered: connection
+        .prepare<[string, string], number>('select 1 from spec where kind = ? and name = ?')
+        .pluck(),
       insert: connection.prepare(
         'insert into shard (kind, bucket, name, assigned_at) values (?, ?, ?, ?) on conflict do nothing',
       ),
@@ -127,9 +137,17 @@ export class SqliteEngine implements Engine {
     return this.#revision;
   }
 
-  settings(kind: string): KindSettings {
+  settings(kind: string): HeldKind {
     this.generation();
     return this.#settings.of(kind);
+  }
+
+  #hashTable(kind: string): HashTable | undefined {
+    try {
+      return toHashTable(this.#statements.hashTable.all({ kind }));
+    } catch (error) {
+      throw this.#explain(error);
+    }
   }
 
   lookAgain(): void {
@@ -190,13 +208,15 @@ export class SqliteEngine implements Engine {
     names: readonly string[],
     pick: PickBuckets,
   ): (AssignedRow | SharderError | null)[] {
-    const { begin, lock, candidates, insert, find, commit, rollback } = this.#statements;
+    const { begin, lock, candidates, isRegistered, insert, find, commit, rollback } =
+      this.#statements;
     this.#endRead();
     begin.run();
     try {
       const row = lock.get(kind);
       if (row === undefined) throw unknownKind(kind);
-      const held = this.#settings.take(kind, row.settings);
+      const held = this.#settings.take(kind, row);
+      if (held.policy === 'hash') throw new NotAssigned(kind);
       const open = candidates.all(kind);
       const urls = new Map(open.map(({ name, url }) => [name, url]));
       // As a rule all names are new. The pick that a known name does not need is the next one's.
@@ -206,13 +226,16 @@ export class SqliteEngine implements Engine {
       const rows = names.map((asked) => {
         const name = tryNormalize(asked, held.normalize);
         if (typeof name !== 'string') return name;
-        const bucket = picks[placed.length];
+        // Nobody but the workers has a say in where that is.
+        const follows = held.leased && isRegistered.get(kind, name) !== undefined;
+        const bucket = follows ? undefined : picks[placed.length];
         if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
           placed.push(name);
           return { name, bucket, url: urls.get(bucket) ?? null, isNew: true };
         }
         const known = find.get(kind, name);
-        return known ? { name, ...known, isNew: false } : null;
+        if (known) return { name, ...known, isNew: false };
+        return follows ? waitsForWorker(kind, name) : null;
       });
       if (placed.length > 0) {
         this.#arrivals.add(kind, row.version, now, placed, picks.slice(0, placed.length));

@@ -7,6 +7,7 @@ import { isOpen, listBuckets, insertBucket, type Bucket } from '../store/buckets
 import { recordChange, type By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import { addKind, listKindRows, lockKind } from '../store/kinds.js';
+import { refuseFollowers } from '../store/specs.js';
 import { Staging, type Arrivals, type Elsewhere } from '../store/staging.js';
 import { Checker, type NewBucket, type NewKind } from './checker.js';
 import type { Pages, Problem } from './page.js';
@@ -147,6 +148,7 @@ function write(
     for (const kind of [...kinds].sort()) {
       const { settings } = await lockKind(trx, kind);
       if (settings.normalize !== checker.normalizerOf(kind)) throw changedMeanwhile(kind);
+      if (move) await refuseFollowers(trx, kind);
     }
     for (const { kind, name, state, state_reason, ...settings } of plan.buckets) {
       await insertBucket(trx, kind, name, settings, by);

@@ -2,7 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SharderError } from '../errors.js';
-import { parsePlace, placeNow, type EventPage, type EventPlace } from '../store/events.js';
+import {
+  parsePlace,
+  placeNow,
+  type EventPage,
+  type EventPlace,
+  type KindEvent,
+} from '../store/events.js';
 import type { Ticker } from './ticker.js';
 
 const TRY_AGAIN_AFTER_MS = 1_000;
@@ -14,6 +20,11 @@ export interface FollowOptions {
   readonly once?: boolean | undefined;
   /** Ends it. */
   readonly signal: AbortSignal;
+}
+
+/** Whether something comes to a bucket, leaves it or is done to it, or ends its kind. */
+export function concerns({ action, from_bucket, to_bucket }: KindEvent, bucket: string): boolean {
+  return from_bucket === bucket || to_bucket === bucket || action === 'kind remove';
 }
 
 /**

@@ -7,11 +7,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { createKind } from '../../src/store/kinds.js';
+import { registerObjects } from '../../src/workers/register.js';
 import { engines, temporaryDirectory } from '../engines.js';
-import { CLI } from '../service.js';
+import { CLI, Service } from '../service.js';
 import { prepare } from './prepare.js';
-import { run } from './run.js';
+import { directoryWith, run } from './run.js';
 import { everything, importCsv, rows, TIME } from './transfer.js';
+
+const TOKEN = 'x'.repeat(32);
+const TOKENS = { SHARDER_ADMIN_TOKEN: TOKEN, SHARDER_TOKEN: TOKEN };
 
 for (const engine of engines) {
   describe(`on ${engine.name}, sharder export`, engine.options, () => {
@@ -59,6 +64,31 @@ for (const engine of engines) {
       const none = await run(['export', '--format=csv', '--kind=x'], { env });
       assert.match(none.stderr, /^sharder: there is no kind "x"/);
       assert.equal(none.code, 1);
+    });
+
+    it('says that it leaves out what objects ask for that follow workers, on the database and with --url', async () => {
+      const { env, database } = await prepare(engine);
+      await database.write(async (trx) => {
+        await createKind(trx, 'queue', { settings: { leased: true } }, { actor: 'test' });
+        await createKind(trx, 'idle', { settings: { leased: true } }, { actor: 'test' });
+        await registerObjects(trx, 'queue', [{ name: 'job-1' }], { actor: 'test' });
+      });
+      const note =
+        'note: objects of kind queue follow workers: what they ask for is not exported (`sharder spec list --kind queue --json` has it)\n';
+      const service = await Service.start(env.DATABASE_URL, {
+        cwd: directoryWith(''),
+        env: TOKENS,
+      });
+      for (const [args, says] of [
+        [['--format=csv'], note],
+        [['--format=ndjson', '--kind=hub'], ''],
+      ] as const) {
+        const direct = await run(['export', ...args], { env });
+        assert.deepEqual([direct.code, direct.stderr], [0, says]);
+        const there = ['export', ...args, '--url', service.url];
+        assert.deepEqual(await run(there, { env: TOKENS }), direct);
+      }
+      await service.stop();
     });
 
     it('writes a file whole or not at all, and over another only when told', async () => {

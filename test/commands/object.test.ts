@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { DEFAULT_KIND_SETTINGS } from '../../src/store/kind-settings.js';
 import { engines, open } from '../engines.js';
 import { again, Load, names } from '../load.js';
 import { Service } from '../service.js';
@@ -255,10 +256,8 @@ for (const engine of engines) {
       assert.deepEqual(rest, {
         name: 'hub',
         policy: 'emptiest',
-        normalize: 'none',
-        cookie: true,
-        threshold: 10,
-        ramp: null,
+        ...DEFAULT_KIND_SETTINGS,
+        halted: false,
         buckets: ['hub-0', 'hub-1'],
         objects: 3,
       });

@@ -25,6 +25,7 @@ export async function contents({ knex }: Database): Promise<Record<string, unkno
     kinds: await knex('kind').orderBy('name').select('name', 'policy', 'settings'),
     buckets: await knex('bucket').orderBy(['kind', 'name']),
     objects: await knex('shard').orderBy('id'),
+    specs: await knex('spec').orderBy(['kind', 'name']),
     changes: await knex('change').orderBy('id'),
   };
 }

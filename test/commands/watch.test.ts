@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { addBucket } from '../../src/store/buckets.js';
 import { moveObject } from '../../src/store/objects.js';
 import type { Database } from '../../src/index.js';
 import { engines } from '../engines.js';
@@ -70,6 +71,37 @@ for (const engine of engines) {
         eventsOf(direct.stdout).map(({ id, action }) => [id, action]),
         [[lines[1], 'object move']],
       );
+      await service.stop();
+    });
+
+    it('--bucket leaves out what concerns other buckets, on the database and with --url', async () => {
+      const { env, database } = await prepare(engine);
+      const service = await Service.start(env.DATABASE_URL, {
+        cwd: directoryWith(''),
+        env: TOKENS,
+      });
+      await database.write((trx) => addBucket(trx, 'hub', 'hub-2', {}, { actor: 'test' }));
+      await move(database, 'c', 'hub-2');
+      await move(database, 'a', 'hub-2');
+      const args = ['watch', '--bucket', 'hub-1', '--since', '0'];
+      const direct = await run([...args, '--once', '--json'], { env });
+      const remote = await run([...args, '--once', '--json', '--url', service.url], {
+        env: TOKENS,
+      });
+      assert.deepEqual(remote, direct);
+      assert.deepEqual(
+        eventsOf(direct.stdout).map(({ action, name }) => [action, name]),
+        [
+          ['bucket add', null],
+          ['object assign', 'c'],
+          ['object move', 'c'],
+        ],
+      );
+      const command = new Run(args, { env });
+      await command.says('object move');
+      command.process.kill('SIGINT');
+      const { stderr } = await command.ended;
+      assert.match(stderr, /`sharder watch --bucket hub-1 --since \S+` goes on$/m);
       await service.stop();
     });
 

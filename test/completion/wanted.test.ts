@@ -30,6 +30,12 @@ describe('sharder completion', () => {
     assert.equal(all.migrate, "bring the database's schema up to date");
     assert.ok(Object.keys(all).every((name) => /^[a-z]+$/.test(name)));
     assert.ok((await words('object ')).includes('move'));
+    assert.deepEqual(await words('render '), [
+      ...['nginx', 'kubernetes', 'compose', 'systemd', 'kubernetes-sharder'],
+    ]);
+    assert.deepEqual(await words('lease '), ['list', 'objects', 'drain', 'release']);
+    assert.deepEqual(await words('spec '), ['list', 'show', 'set', 'remove']);
+    assert.ok((await words('kind create x --')).includes('--reshard-interval'));
     assert.ok((await words('--database x object ')).includes('move'));
   });
 
@@ -45,10 +51,23 @@ describe('sharder completion', () => {
   it('knows choices and files, as the value of an option, after = and as an argument', async () => {
     assert.deepEqual(await words('export --format '), ['csv', 'ndjson']);
     assert.deepEqual(await words('export --format='), ['csv', 'ndjson']);
+    assert.deepEqual(await words('spec set a --pin-rule '), ['hold', 'any']);
     assert.deepEqual(await words('completion '), ['bash', 'zsh', 'fish']);
-    for (const typed of ['import ', 'backup ', '--config-file ', 'serve --config-file='])
+    for (const typed of [
+      'import ',
+      'backup ',
+      '--config-file ',
+      'serve --config-file=',
+      'render systemd --output ',
+    ])
       assert.equal(await asked(typed), 'files', typed);
-    for (const typed of ['import a ', 'object find ', 'bucket add ', 'object move a --reason '])
+    for (const typed of [
+      'import a ',
+      'object find ',
+      'spec show ',
+      'bucket add ',
+      'object move a --reason ',
+    ])
       assert.deepEqual(await words(typed), [], typed);
   });
 
@@ -97,6 +116,10 @@ for (const engine of engines) {
       assert.deepEqual(await words('bucket set ', env), ['hub-0', 'hub-1']);
       assert.deepEqual(await words('bucket set --kind homedir ', env), ['home-0']);
       assert.deepEqual(await words('object move --kind=homedir a ', env), ['home-0']);
+      assert.deepEqual(await words('lease release --kind homedir ', env), ['home-0']);
+      assert.deepEqual(await words('lease drain --kind homedir ', env), ['home-0']);
+      assert.deepEqual(await words('spec set a b --kind=homedir --pin ', env), ['home-0']);
+      assert.deepEqual(await words('lease list --kind ', env), ['homedir', 'hub']);
       assert.deepEqual(await words('object list --bucket ', env), ['hub-0', 'hub-1']);
       assert.deepEqual(await words('object list --kind ', env), ['homedir', 'hub']);
       assert.deepEqual(await words('object find ', env), []);

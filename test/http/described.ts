@@ -6,6 +6,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 export interface JsonSchema {
   readonly $ref?: string;
   readonly type?: string | readonly string[];
+  readonly anyOf?: readonly JsonSchema[];
   readonly enum?: readonly string[];
   readonly format?: string;
   readonly examples?: readonly unknown[];

@@ -114,7 +114,7 @@ describe('the management API', () => {
       400,
       'bad_request',
     ],
-    ['POST /kinds/hub/buckets', { body: { bucket: 'x'.repeat(200_000) } }, 413, 'too_large'],
+    ['POST /kinds/hub/buckets', { body: { bucket: 'x'.repeat(1_100_000) } }, 413, 'too_large'],
     ['POST /kinds/hub/buckets/hub-0/cordon?dry_run=true', {}, 400, 'bad_request'],
     ['POST /kinds/hub/buckets/hub-0/cordon?toString=1', {}, 400, 'bad_request'],
     ['DELETE /kinds/hub/buckets/hub-0', { body: { dry_run: true } }, 400, 'bad_request'],

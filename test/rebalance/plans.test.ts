@@ -11,7 +11,7 @@ import { PlanRunner, runPlan } from '../../src/rebalance/runner.js';
 import * as steps from '../../src/rebalance/steps.js';
 import { Sharder, type Database } from '../../src/index.js';
 import { setBucket, setBucketState } from '../../src/store/buckets.js';
-import { removeKind } from '../../src/store/kinds.js';
+import { removeKind, lockKind } from '../../src/store/kinds.js';
 import * as store from '../../src/store/objects.js';
 import { getPlan, listMoves, type Plan } from '../../src/store/plans.js';
 import { declareHub, engines, hubs, open } from '../engines.js';
@@ -108,7 +108,9 @@ for (const engine of engines) {
       await database.write((trx) => store.removeObject(trx, 'hub', removed ?? '', BY));
       await database.write((trx) => store.renameObject(trx, 'hub', renamed ?? '', 'other', BY));
       await database.write((trx) => store.moveObject(trx, 'hub', moved ?? '', 'hub-3', BY));
-      await database.write((trx) => store.pinObject(trx, 'hub', pinned ?? '', true, BY));
+      await database.write(async (trx) =>
+        store.pinObject(trx, await lockKind(trx, 'hub'), pinned ?? '', true, BY),
+      );
       await database.write((trx) => setBucketState(trx, 'hub', 'hub-2', 'cordoned', BY));
       // with the one that was moved there by hand it holds 21
       await database.write((trx) => setBucket(trx, 'hub', 'hub-3', { capacity: 22 }, BY));

@@ -83,7 +83,9 @@ for (const engine of engines) {
       const [one, two, three] = await listMoves(database.knex, started.id, undefined, 10);
       await database.knex('shard').where({ name: one?.name }).delete();
       await database.knex('shard').where({ name: three?.name }).delete();
-      await database.write((trx) => pinObject(trx, 'hub', two?.name ?? '', true, BY));
+      await database.write(async (trx) =>
+        pinObject(trx, await lockKind(trx, 'hub'), two?.name ?? '', true, BY),
+      );
       const of = () => Infinity;
       const few = { moves: 2, looks: 2, of };
       const first = await database.write((trx) => makeMoves(trx, started, RUNNER, few));

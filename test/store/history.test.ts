@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import type { Knex } from 'knex';
 import { Sharder, SharderError, type Database } from '../../src/index.js';
 import { objectHistory, objectsAt, type History } from '../../src/store/history.js';
+import { lockKind } from '../../src/store/kinds.js';
 import * as store from '../../src/store/objects.js';
 import { pruneHistory } from '../../src/store/prune.js';
 import { declareHub, engines, hubs, open } from '../engines.js';
@@ -72,7 +73,9 @@ const steps = fc.array(
       .map(([n, to, keep]) => step((trx) => store.mergeObjects(trx, 'hub', n, to, BY, { keep }))),
     fc
       .tuple(name, fc.boolean())
-      .map(([n, pinned]) => step((trx) => store.pinObject(trx, 'hub', n, pinned, BY))),
+      .map(([n, pinned]) =>
+        step(async (trx) => store.pinObject(trx, await lockKind(trx, 'hub'), n, pinned, BY)),
+      ),
     fc.tuple(fc.nat(30), fc.integer({ min: 1, max: 5 })).map(
       ([which, chunkSize]): Step =>
         (run) =>

@@ -101,7 +101,7 @@ for (const engine of engines) {
       await database.write((trx) => createKind(trx, 'home', { settings }, BY));
       const { policy, settings: now } = await database.read((knex) => getKind(knex, 'home'));
       assert.equal(policy, 'emptiest');
-      assert.deepEqual(now, { ...settings, cookie: true, ramp: null });
+      assert.deepEqual(now, { ...DEFAULT_KIND_SETTINGS, ...settings });
       const { action, kind, actor, reason, detail } = await lastChange(database);
       assert.deepEqual([action, kind, actor, reason], ['kind create', 'home', 'ops', 'case 7']);
       assert.deepEqual(detail, { policy: 'emptiest', ...settings });
@@ -124,8 +124,37 @@ for (const engine of engines) {
       const before = await contents(database);
       const wrong: [kind: string, how: object, code: SharderError['code'], why: RegExp][] = [
         ['a b', {}, 'bad_name', /cannot name a kind/],
-        ['home', { policy: 'hash' }, 'bad_request', /^policy "hash" is not there yet: it must be/],
-        ['home', { policy: 'random' }, 'bad_request', /^policy "random" is none: it must be emp/],
+        ['home', { policy: 'random' }, 'bad_request', /^policy "random" is none: .* emptiest or h/],
+        [
+          'home',
+          { policy: 'hash', settings: { leased: true } },
+          'bad_request',
+          /^kind home cannot be leased and have the policy hash/,
+        ],
+        [
+          'home',
+          { settings: { key: { header: 'X-Tenant' } } },
+          'bad_request',
+          /^key: kind home has the policy emptiest, which remembers users/,
+        ],
+        ...[
+          [{ key: 'tenant' }, /^key is "tenant": it must be user, or have one of header, query/],
+          [{ key: {} }, /^key is \{\}: it must have one of header, query and cookie/],
+          [{ key: { header: 'A', query: 'b' } }, /must have one of header, query and cookie/],
+          [{ key: { header: 'A b' } }, /^key\.header: must be the name of a header$/],
+          [{ key: { query: 'a=b' } }, /^key\.query: must be the name of a parameter/],
+          [
+            { key: { cookie: 'a', pattern: '(?=a)' } },
+            /^key\.pattern: .* "\(\?=a\)" .* neither ah/,
+          ],
+          [{ key: { header: 'A', part: 1 } }, /^key is .*"part"/],
+          [{ hash: 'md5' }, /^hash is "md5": it must be rendezvous or modulo$/],
+        ].map(([settings, why]): [string, object, SharderError['code'], RegExp] => [
+          'home',
+          { policy: 'hash', settings },
+          'bad_request',
+          why as RegExp,
+        ]),
         [
           'home',
           { settings: { normalize: 'LOWER' } },
@@ -136,11 +165,30 @@ for (const engine of engines) {
         ['home', { settings: { threshold: 0 } }, 'bad_request', /^threshold is 0: .*1 to 1000/],
         [
           'home',
+          { settings: { leased: 'yes' } },
+          'bad_request',
+          /^leased is "yes": it must be true/,
+        ],
+        ['home', { settings: { grace: -1 } }, 'bad_request', /^grace is -1: .*0 to 86400 seconds$/],
+        ['home', { settings: { max_moving: 0 } }, 'bad_request', /^max_moving is 0: .*1 to 10000$/],
+        [
+          'home',
+          { settings: { breaker: 100 } },
+          'bad_request',
+          /^breaker is 100: .*99 percent, or/,
+        ],
+        [
+          'home',
           { settings: { ramp: 0.5 } },
           'bad_request',
           /^ramp is 0\.5: .*1 to 1000, or null$/,
         ],
-        ['home', { settings: { case: 1 } }, 'bad_request', /"case".*cookie, threshold, ramp$/],
+        [
+          'home',
+          { settings: { case: 1 } },
+          'bad_request',
+          /"case".*cookie, threshold, ramp, leased, .*breaker, hash, key$/,
+        ],
       ];
       for (const [kind, how, code, why] of wrong) {
         const creating = database.write((trx) => createKind(trx, kind, how, BY));
@@ -183,6 +231,22 @@ for (const engine of engines) {
       assert.equal((await getKind(database.knex, 'hub')).settings.ramp, null);
     });
 
+    it('is leased from when it is told, with what is said of its workers', async () => {
+      const database = await start(engine);
+      const settings = {
+        leased: true,
+        grace: 0.5,
+        reshard_interval: 0,
+        max_moving: 7,
+        cooldown: 9,
+      };
+      const changed = await set(database, { ...settings, breaker: null });
+      assert.deepEqual(changed.leased, { from: false, to: true });
+      assert.deepEqual(changed.breaker, { from: 50, to: null });
+      const now = (await getKind(database.knex, 'hub')).settings;
+      assert.deepEqual(now, { ...DEFAULT_KIND_SETTINGS, ...settings, breaker: null });
+    });
+
     it('is removed when it has no buckets, with a line of history', async () => {
       const database = await start(engine);
       const removing = () => database.write((trx) => removeKind(trx, 'hub', BY));
@@ -209,6 +273,11 @@ for (const engine of engines) {
         settings: { ...DEFAULT_KIND_SETTINGS, cookie: false },
         json: { cookie: false },
         version: version + 1,
+        places: 0,
+        placedAt: null,
+        lapses: [],
+        halted: false,
+        resumedAt: null,
       });
     });
 
@@ -479,7 +548,12 @@ for (const engine of engines) {
         'hub-0',
       );
       assert.equal((await lastChange(database)).name, 'iana');
-      assert.equal(await write((trx) => store.pinObject(trx, 'hub', 'Iana@x', true, BY)), true);
+      assert.equal(
+        await write(async (trx) =>
+          store.pinObject(trx, await lockKind(trx, 'hub'), 'Iana@x', true, BY),
+        ),
+        true,
+      );
       assert.equal(
         await write((trx) => store.renameObject(trx, 'hub', 'IANA', 'ANA@x', BY)),
         'hub-2',

@@ -5,7 +5,8 @@ import { STATUS_CODES } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import * as z from 'zod';
 import { OPERATIONS } from '../../operations/all.js';
-import { isReading, pathFields, type Operation, type Route } from '../../operations/operation.js';
+import { isReading, type Operation } from '../../operations/operation.js';
+import { pathFields, type Route } from '../../operations/route.js';
 import { STREAMS, type Streamed } from '../../operations/streams.js';
 import { API_ERRORS, errorAnswer, ERROR_SCHEMA, header } from '../error-answers.js';
 import { describeRoutes, SERVICE_TAG, USERS_TAG } from '../routes.js';
@@ -17,6 +18,7 @@ const TAGS: Readonly<Record<string, string>> = {
   Buckets: 'What objects are put into, and which of them take new ones.',
   Objects: 'Where each object is, and how to change that.',
   Plans: 'Lists of moves, worked out and shown before any is made.',
+  Leases: "Workers' claims on buckets, which lapse unless they are renewed.",
   History: 'Who changed what, when and why; and as it happens.',
   Data: 'All of it: in, out, and whether it is sound.',
   [USERS_TAG]: 'For the proxy in front, which names the user.',

@@ -4,7 +4,8 @@ import type { Request, Response } from 'express';
 import * as z from 'zod';
 import { SharderError } from '../../errors.js';
 import { announcesBody } from '../body.js';
-import { pathFields, type Operation } from '../../operations/operation.js';
+import type { Operation } from '../../operations/operation.js';
+import { pathFields } from '../../operations/route.js';
 import type { Conditions } from '../../operations/perform.js';
 
 /** Whose token a request has. */

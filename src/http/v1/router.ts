@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import express, { Router, type RequestHandler } from 'express';
 import { SharderError } from '../../errors.js';
 import { OPERATIONS } from '../../operations/all.js';
+import { Renewals } from '../../workers/renewals.js';
 import { isReading, type Context, type Operation } from '../../operations/operation.js';
 import { perform } from '../../operations/perform.js';
 import type { Sharder } from '../../sharder.js';
@@ -27,7 +28,8 @@ export interface ApiOptions {
   readonly patienceMs?: number | undefined;
 }
 
-const MAX_BODY = '100kb';
+// A thousand objects with what they ask for, or acknowledged under the longest names.
+const MAX_BODY = '1mb';
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
 
 /** Every answer under /v1 has the id of its request: the proxy's, where it sent one. */
@@ -47,6 +49,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
       res.locals.caller = { actor: `api:${name}`, requestId: res.get('X-Request-Id') ?? '' };
       next();
     };
+  const { renew } = new Renewals(sharder.database);
   const parse = express.json({ limit: MAX_BODY, type: 'application/json' });
 
   const handle =
@@ -58,6 +61,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
         declared: options.declared,
         actor,
         assign: (kind, name) => sharder.assign(kind, name),
+        renew,
         cached: (kind, name) => sharder.peek(kind, name),
       };
       const input = inputOf(operation, req);

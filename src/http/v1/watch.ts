@@ -6,7 +6,7 @@ import { SharderError } from '../../errors.js';
 import { checkInput } from '../../operations/operation.js';
 import { STREAMS } from '../../operations/streams.js';
 import { formatPlace, type EventPage, type KindEvent } from '../../store/events.js';
-import { follow } from '../../watch/follow.js';
+import { concerns, follow } from '../../watch/follow.js';
 import type { Ticker } from '../../watch/ticker.js';
 import { toErrorReply } from '../errors.js';
 import {
@@ -34,6 +34,13 @@ const RETRY_MS = 1_000;
 
 // What is written at once, so that who reads slowly is told from who does not read.
 const PIECE_SIZE = 16_384;
+
+/** What one of them wants to be told. */
+export interface Wanted {
+  readonly since?: string | undefined;
+  readonly once: boolean;
+  readonly bucket?: string | undefined;
+}
 
 /** All who watch by this process. */
 export class Watchers {
@@ -66,11 +73,7 @@ export class Watchers {
   }
 
   /** Streams to one of them, until they go or `stop`. Throws `overloaded`, or what `follow` throws first. */
-  async stream(
-    res: Response,
-    kind: string,
-    { since, once }: { readonly since?: string | undefined; readonly once: boolean },
-  ): Promise<void> {
+  async stream(res: Response, kind: string, { since, once, bucket }: Wanted): Promise<void> {
     const { limit, heartbeatMs } = this.#options;
     if (this.#isStopping || this.count >= limit) {
       const why = this.#isStopping ? 'the service stops' : `${limit} watch already`;
@@ -93,7 +96,8 @@ export class Watchers {
       const begin = since ?? (next.done ? '' : formatPlace(next.value.next));
       await this.#write(res, `retry: ${RETRY_MS}\nid: ${begin}\n\n`, end);
       for (; !next.done && !signal.aborted; next = await pages.next()) {
-        for (const piece of piecesOf(next.value)) await this.#write(res, piece, end);
+        const pieces = bucket === undefined ? piecesOf(next.value) : partOf(next.value, bucket);
+        for (const piece of pieces) await this.#write(res, piece, end);
       }
     } catch (error) {
       if (!res.headersSent) throw error;
@@ -146,6 +150,13 @@ function piecesOf(page: EventPage): readonly string[] {
   return pieces;
 }
 
+// What concerns a bucket, and how far the rest is: whoever comes again need not be told that once more.
+function partOf({ events, next }: EventPage, bucket: string): readonly string[] {
+  const part = events.filter((event) => concerns(event, bucket));
+  const last = events.length > 0 ? `id: ${formatPlace(next)}\n\n` : '';
+  return [part.map(render).join('') + last].filter(Boolean);
+}
+
 function render(event: KindEvent): string {
   return `id: ${event.id}\nevent: ${event.action}\ndata: ${JSON.stringify(event)}\n\n`;
 }
@@ -165,6 +176,6 @@ export function addWatch(
     const since = last === '' ? input.since : last;
     // What is asked for with HEAD has no body that could go on.
     const once = input.once || req.method === 'HEAD';
-    await watchers.stream(res, input.kind, { since, once });
+    await watchers.stream(res, input.kind, { since, once, bucket: input.bucket });
   });
 }

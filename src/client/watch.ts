@@ -4,14 +4,31 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SharderError, type ErrorCode } from '../errors.js';
-import { STREAMS } from '../operations/streams.js';
+import type { Route } from '../operations/route.js';
 import type { KindEvent } from '../store/events.js';
-import { Failure, type Remote } from './remote.js';
-import type { Told } from './watch.js';
+import { Failure, type Connection } from './connection.js';
 
+const ROUTE: Route = { method: 'GET', path: '/kinds/{kind}/watch' };
 const TRY_AGAIN_AFTER_MS = 1_000;
 // The service says something every fifteen seconds.
 const SILENCE_MS = 45_000;
+
+export interface WatchOptions {
+  /** A version of the kind, or the id of an event; without it, from now on. */
+  readonly since?: string | undefined;
+  /** End when all is told. */
+  readonly once?: boolean | undefined;
+  /** Only what comes to this bucket, or leaves it. */
+  readonly bucket?: string | undefined;
+  /** Ends it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What comes: some events, and the place behind them. There may be none. */
+export interface Told {
+  readonly events: readonly KindEvent[];
+  readonly place: string;
+}
 
 /**
  * The events of a kind, each once and in order, over any number of connections. Ends with the kind, or
@@ -19,34 +36,38 @@ const SILENCE_MS = 45_000;
  * answer at first.
  */
 export async function* followRemote(
-  remote: Remote,
+  connection: Connection,
   kind: string,
-  { since, once }: { readonly since?: string | undefined; readonly once?: boolean | undefined },
+  { since, once, bucket, signal }: WatchOptions,
 ): AsyncGenerator<Told> {
   let place = since;
   let hasBegun = false;
-  for (;;) {
+  while (!signal?.aborted) {
     try {
-      const input = { kind, since: place, ...(once && { once }) };
-      const body = await remote.stream(STREAMS.watch, input, undefined, SILENCE_MS);
-      for await (const sent of readEvents(body)) {
-        const trouble = sent.find(({ id, event }) => event !== undefined && id === undefined);
-        const events = sent
-          .filter((each) => each.event !== undefined && each !== trouble)
-          .map(({ data }) => JSON.parse(data) as KindEvent);
-        place = sent.findLast(({ id }) => id !== undefined)?.id ?? place;
-        if (place !== undefined && (events.length > 0 || !hasBegun)) yield { events, place };
-        hasBegun = true;
-        if (trouble) throw said(trouble.data);
-        if (events.at(-1)?.action === 'kind remove') return;
+      const input = { kind, since: place, bucket, ...(once && { once }) };
+      const body = await connection.stream(ROUTE, input, { silenceMs: SILENCE_MS, signal });
+      try {
+        for await (const sent of readEvents(body)) {
+          const trouble = sent.find(({ id, event }) => event !== undefined && id === undefined);
+          const events = sent
+            .filter((each) => each.event !== undefined && each !== trouble)
+            .map(({ data }) => JSON.parse(data) as KindEvent);
+          place = sent.findLast(({ id }) => id !== undefined)?.id ?? place;
+          if (place !== undefined && (events.length > 0 || !hasBegun)) yield { events, place };
+          hasBegun = true;
+          if (trouble) throw said(trouble.data);
+          if (events.at(-1)?.action === 'kind remove') return;
+        }
+      } finally {
+        body.destroy();
       }
       if (once) return;
     } catch (error) {
       const mayPass = error instanceof Failure ? error.mayPass : !(error instanceof SharderError);
       const isThere = hasBegun || !(error instanceof SharderError && error.code === 'unreachable');
-      if (!mayPass || !isThere) throw error;
+      if (!signal?.aborted && (!mayPass || !isThere)) throw error;
     }
-    await sleep(TRY_AGAIN_AFTER_MS);
+    await sleep(TRY_AGAIN_AFTER_MS, undefined, signal && { signal }).catch(() => undefined);
   }
 }
 

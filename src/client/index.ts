@@ -1,0 +1,13 @@
+// `sharder/client`: what an application imports. Importing it starts nothing, and needs nothing but Node.
+
+export { SharderClient, type ClientOptions } from './client.js';
+export {
+  ShardRegistrar,
+  type DatabaseAddress,
+  type RegistrarEvents,
+  type RegistrarOptions,
+  type ServiceAddress,
+  type ShardInfo,
+} from './registrar.js';
+export { ShardServer, type ShardServerEvents, type ShardServerOptions } from './shard-server.js';
+export { SharderError, type ErrorCode } from '../errors.js';

@@ -1,0 +1,203 @@
+// The manifests of the Sharder itself for Kubernetes: as many replicas as one likes on one PostgreSQL. What
+// is secret is in a Secret that somebody has made, and never in a manifest.
+
+import { createHash } from 'node:crypto';
+import { stringify } from 'yaml';
+import { confined, documents, labels, restricted, scalar, spread } from './manifests.js';
+import { indent } from './router.js';
+
+export interface SharderOnKubernetes {
+  readonly name: string;
+  readonly namespace: string;
+  readonly image: string;
+  readonly replicas: number;
+  /** The Secret with the database's URL under `database-url`. */
+  readonly secret: string;
+  /** The text of sharder.yml. */
+  readonly settings: string;
+}
+
+const PORT = 8888;
+
+/** What is taken from the Secret. All but the first may be missing there. */
+const SECRETS = [
+  ['DATABASE_URL', 'database-url'],
+  ['SHARDER_COOKIE_SECRET', 'cookie-secret'],
+  ['SHARDER_ADMIN_TOKEN', 'admin-token'],
+  ['SHARDER_LOG_KEY', 'log-key'],
+] as const;
+
+/** One stream of YAML. All values must have been checked. */
+export function renderSharder(sharder: SharderOnKubernetes): string {
+  const { namespace, secret } = sharder;
+  return documents(
+    `# Written by \`sharder render kubernetes-sharder\`. It needs a Secret, which is made once, from files that
+# nobody else can read:
+#
+#   kubectl -n ${namespace} create secret generic ${secret} --from-file=database-url=FILE
+#
+# with cookie-secret, admin-token and log-key beside it if there are any.
+`,
+    [configMap(sharder), service(sharder), deployment(sharder), disruptionBudget(sharder)],
+  );
+}
+
+function head({ namespace }: SharderOnKubernetes, name: string, own: string): string {
+  return `metadata:
+  name: ${scalar(own)}
+  namespace: ${scalar(namespace)}
+  labels:
+${labels(name, 'sharder', 4)}
+`;
+}
+
+function configMap(sharder: SharderOnKubernetes): string {
+  const { name, settings } = sharder;
+  const data = stringify(
+    { 'sharder.yml': settings },
+    { version: '1.1', lineWidth: 0, blockQuote: 'literal' },
+  );
+  return `apiVersion: v1
+kind: ConfigMap
+${head(sharder, name, name)}data:
+${indent(data, 2)}`;
+}
+
+function service(sharder: SharderOnKubernetes): string {
+  const { name } = sharder;
+  return `apiVersion: v1
+kind: Service
+${head(sharder, name, name)}spec:
+  selector:
+${labels(name, 'sharder', 4)}
+  ports:
+    - name: http
+      port: ${PORT}
+      targetPort: http
+`;
+}
+
+function disruptionBudget(sharder: SharderOnKubernetes): string {
+  const { name } = sharder;
+  return `apiVersion: policy/v1
+kind: PodDisruptionBudget
+${head(sharder, name, name)}spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+${labels(name, 'sharder', 6)}
+`;
+}
+
+function deployment(sharder: SharderOnKubernetes): string {
+  const { name, image, replicas, settings } = sharder;
+  const hash = createHash('sha256').update(settings).digest('hex').slice(0, 16);
+  return `apiVersion: apps/v1
+kind: Deployment
+${head(sharder, name, name)}spec:
+  replicas: ${replicas}
+  selector:
+    matchLabels:
+${labels(name, 'sharder', 6)}
+  template:
+    metadata:
+      labels:
+${labels(name, 'sharder', 8)}
+      annotations:
+        # Other settings start other pods: they are read once.
+        sharder/config: "${hash}"
+    spec:
+${indent(confined(1000), 6)}
+${indent(spread(name, 'sharder'), 6)}
+      terminationGracePeriodSeconds: 20 # what is in flight is answered within ten
+      initContainers:
+        # Several at once wait for each other. While the database is not there, it is tried again.
+        - name: migrate
+          image: ${scalar(image)}
+          args: [migrate]
+          env:
+${indent(secretEnvironment(sharder, SECRETS.slice(0, 1)), 12)}
+${indent(RESOURCES, 10)}
+${indent(restricted(), 10)}
+${indent(MOUNTS, 10)}
+      containers:
+        - name: sharder
+          image: ${scalar(image)}
+          args: [serve]
+          env:
+            - name: SHARDER_LISTEN
+              value: "0.0.0.0:${PORT}"
+${indent(secretEnvironment(sharder, SECRETS), 12)}
+          ports:
+            - name: http
+              containerPort: ${PORT}
+          # Users come to it once it can use the database ...
+          startupProbe:
+            httpGet:
+              path: /readyz
+              port: http
+            periodSeconds: 2
+            failureThreshold: 60
+          # ... and then while it serves: known users also while the database is down.
+          readinessProbe:
+            httpGet:
+              path: /healthz
+              port: http
+            periodSeconds: 5
+          livenessProbe:
+            httpGet:
+              path: /healthz
+              port: http
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 6
+          lifecycle:
+            preStop:
+              exec:
+                # Until no more requests are sent here.
+                command: [sleep, "5"]
+${indent(RESOURCES, 10)}
+${indent(restricted(), 10)}
+${indent(MOUNTS, 10)}
+      volumes:
+        - name: settings
+          configMap:
+            name: ${scalar(name)}
+        - name: state
+          emptyDir: {}
+        - name: tmp
+          emptyDir: {}
+`;
+}
+
+function secretEnvironment(
+  { secret }: SharderOnKubernetes,
+  secrets: readonly (readonly [string, string])[],
+): string {
+  return secrets
+    .map(
+      ([name, key]) => `- name: ${name}
+  valueFrom:
+    secretKeyRef:
+      name: ${scalar(secret)}
+      key: ${key}${key === 'database-url' ? '' : '\n      optional: true'}`,
+    )
+    .join('\n');
+}
+
+// 182 MB with ten million users: bench/RESULTS.md.
+const RESOURCES = `resources:
+  requests:
+    cpu: 100m
+    memory: 128Mi
+  limits:
+    memory: 384Mi`;
+
+const MOUNTS = `volumeMounts:
+  - name: settings
+    mountPath: /etc/sharder
+    readOnly: true
+  - name: state
+    mountPath: /var/lib/sharder
+  - name: tmp
+    mountPath: /tmp`;
