@@ -177,7 +177,10 @@ function isHead(bytes: Uint8Array): boolean {
   return Buffer.from(bytes).toString('latin1').trimStart().startsWith('HEAD ');
 }
 
-/** What a header's bytes say, written down a second time: undefined when they are to be refused. */
+/**
+ * What a header's bytes say, written down a second time: undefined when they are to be refused, as
+ * U+FFFD is too, which stands for bytes that were no UTF-8.
+ */
 function nameOf(bytes: Buffer): string | undefined {
   const trimmed = Buffer.from(
     bytes.toString('latin1').replaceAll(/^[ \t]+|[ \t]+$/g, ''),
@@ -185,6 +188,6 @@ function nameOf(bytes: Buffer): string | undefined {
   );
   const name = trimmed.toString('utf8');
   const isUtf8 = Buffer.from(name).equals(trimmed);
-  const isClean = !/\p{Cc}/u.test(name) && name === name.trim();
+  const isClean = !/[\p{Cc}\uFFFD]/u.test(name) && name === name.trim();
   return isUtf8 && isClean && trimmed.length >= 1 && trimmed.length <= 256 ? name : undefined;
 }
