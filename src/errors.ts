@@ -13,7 +13,7 @@ export type ErrorCode =
   | 'api_closed' // no token is configured for the management API
   | 'no_token' // the management API was asked without a token
   | 'wrong_token'
-  | 'read_only' // the token may read, and change nothing
+  | 'read_only' // the token may not change this
   | 'no_commands' // this server runs no imports, exports and checks
   | 'unknown_route'
   | 'wrong_method'

@@ -6,11 +6,15 @@ import { noLogKey } from './log-names.js';
 
 const MIN_SECRET_LENGTH = 32;
 
+/** What a token may do: each what those before it may, and more. `lease`: what workers do with their leases. */
+export const SCOPES = ['read', 'lease', 'write'] as const;
+export type Scope = (typeof SCOPES)[number];
+
 /** One of the tokens that open the management API. */
 export interface AdminToken {
   /** The actor in the history. */
   readonly name: string;
-  readonly scope: 'read' | 'write';
+  readonly scope: Scope;
   readonly token: string;
 }
 
@@ -58,9 +62,9 @@ export function readLogKey(env: NodeJS.ProcessEnv): string | undefined {
 }
 
 const ADMIN_TOKEN =
-  /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|write))?=(?!=*$))?([\x21-\x7e]+)$/;
+  /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|lease|write))?=(?!=*$))?([\x21-\x7e]+)$/;
 
-/** A token; or several, each with a name and what it may do: ops=…, or dashboard:read=…. Throws `settings`. */
+/** A token; or several, each with a name and what it may do: ops=…, dashboard:read=…, or workers:lease=…. Throws `settings`. */
 export function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
   const given = (secret(env, 'SHARDER_ADMIN_TOKEN') ?? '').split(/[\s,]+/).filter(Boolean);
   const tokens = given.map((text, i): AdminToken => {
@@ -71,7 +75,7 @@ export function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
         `SHARDER_ADMIN_TOKEN: number ${i + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
       );
     }
-    return { name, scope: scope as AdminToken['scope'], token };
+    return { name, scope: scope as Scope, token };
   });
   const twice = tokens.find(({ name }, i) => tokens.findIndex((each) => each.name === name) !== i);
   if (twice) {

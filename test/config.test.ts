@@ -357,10 +357,11 @@ describe('a secret', () => {
     for (const token of [a, b, `${a}=`]) {
       assert.deepEqual(tokens(token), [{ name: 'admin', scope: 'write', token }]);
     }
-    assert.deepEqual(tokens(`ops=${a},dash-1:read=${b}\n x:write=${a}c`), [
+    assert.deepEqual(tokens(`ops=${a},dash-1:read=${b}\n x:write=${a}c w:lease=${a}`), [
       { name: 'ops', scope: 'write', token: a },
       { name: 'dash-1', scope: 'read', token: b },
       { name: 'x', scope: 'write', token: `${a}c` },
+      { name: 'w', scope: 'lease', token: a },
     ]);
     const wrong = (SHARDER_ADMIN_TOKEN: string) => mistakes('', { SHARDER_ADMIN_TOKEN })[0];
     for (const short of ['short', `ops=${'a'.repeat(31)}`, `${a},ops:read=x`]) {

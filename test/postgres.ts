@@ -10,6 +10,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -56,9 +57,9 @@ export class PostgresServer {
     this.port = port;
   }
 
-  /** Makes a cluster and starts it. `isDurable`: with fsync, for tests that kill it. */
+  /** Makes a cluster and starts it. `isDurable`: on disk and with fsync, for tests that kill it. */
   static async start({ isDurable = false } = {}): Promise<PostgresServer> {
-    const dir = mkdtempSync(join(tmpdir(), 'sharder-pg-'));
+    const dir = mkdtempSync(join(isDurable ? tmpdir() : fastDirectory(), 'sharder-pg-'));
     if (isRoot) chownToPostgres(dir);
     const data = join(dir, 'data');
     makeCluster(data);
@@ -136,6 +137,16 @@ export class PostgresServer {
     server.kill(signal);
     await exited;
   }
+}
+
+const ENOUGH_BYTES = 4 * 1024 ** 3;
+
+// In memory where there is room: a database is three hundred files, which a disk makes in a quarter of a second.
+function fastDirectory(): string {
+  const memory = '/dev/shm';
+  if (!existsSync(memory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize >= ENOUGH_BYTES ? memory : tmpdir();
 }
 
 // Made once, and copied for every test file: that is ten times as quick.

@@ -213,10 +213,12 @@ function urlOf({
   return `postgres://${who}${host}:${port}/${encodeURIComponent(database)}`;
 }
 
+// Whose token may do no more than hold leases is told by the first claim whether the kind is there.
 async function unlessThere(create: () => Promise<unknown>): Promise<void> {
   try {
     await create();
   } catch (error) {
-    if (!(error instanceof SharderError && error.code === 'exists')) throw error;
+    const isFine = error instanceof SharderError && ['exists', 'read_only'].includes(error.code);
+    if (!isFine) throw error;
   }
 }

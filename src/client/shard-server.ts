@@ -9,7 +9,7 @@ import type { Granted } from '../workers/granted.js';
 import { SharderClient } from './client.js';
 import { Connection } from './connection.js';
 import { stepsFor, type Mine, type Told } from './holdings.js';
-import { Keeper } from './keeper.js';
+import { AGAIN_MS, Keeper } from './keeper.js';
 import { followRemote } from './watch.js';
 
 export interface ShardServerOptions {
@@ -62,7 +62,6 @@ interface Unsaid {
 const PAGE_SIZE = 1_000;
 // So many are begun or stopped at the same time.
 const MOST_AT_ONCE = 100;
-const AGAIN_MS = 1_000;
 // What comes first is read at once, and what comes then so often at most: where much comes, much together.
 const READ_EVERY_MS = 1_000;
 const TIMEOUT_MS = 5_000;

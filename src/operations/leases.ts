@@ -102,6 +102,7 @@ export const claimLease = acting({
     is_new: z.boolean().meta({ description: 'Whether it was taken, and not renewed.' }),
     is_pending: z.boolean().meta({ description: 'Whether there are objects to begin or to stop.' }),
   }),
+  scope: 'lease',
   example: { kind: 'queue', bucket: 'worker-0', holder: '5f2c', ttl: 30 },
   act: async ({ database, renew }, { kind, bucket, ...claim }, { isDry }) => {
     if (isDry)
@@ -118,6 +119,7 @@ export const releaseLease = writing({
   summary: 'Give a lease back; its place is free at once',
   input: { ...one, holder, epoch },
   output: z.object({ ...DONE, ...one }),
+  scope: 'lease',
   example: { kind: 'queue', bucket: 'worker-0', holder: '5f2c', epoch: 2 },
   write: async (trx, { kind, bucket, holder, epoch }, by) => {
     await workers.releaseLease(trx, kind, bucket, { holder, epoch }, by);

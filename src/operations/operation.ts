@@ -44,6 +44,8 @@ interface Described<S extends Shape, O extends z.ZodType> extends Route {
   /** Those that are not in the path come in the query of a GET or DELETE, else in the body. */
   readonly input: S;
   readonly output: O;
+  /** What a token must be good for at least, where that is less than for any change. */
+  readonly scope?: 'lease';
   /** An input that works where kind `hub` has hub-0, hub-1 and the objects iana and brian. */
   readonly example: z.input<z.ZodObject<S>> & { readonly reason?: string };
 }

@@ -52,7 +52,9 @@ export async function perform<P extends Operation>(
     if (request) await keepAnswer(trx, request, answer);
     return answer;
   };
-  return isDry ? context.database.rehearse(inOne) : context.database.write(inOne);
+  const { database } = context;
+  const kind = typeof input.kind === 'string' ? input.kind : undefined;
+  return isDry ? database.rehearse(inOne) : database.write(inOne, kind);
 
   function digest(): string {
     return createHash('sha256')

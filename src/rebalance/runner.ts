@@ -55,7 +55,7 @@ export async function runPlan(
     const { allowance } = speed;
     const began = performance.now();
     const done = await inTime(
-      database.write((trx) => makeMoves(trx, plan, runner, allowance)),
+      database.write((trx) => makeMoves(trx, plan, runner, allowance), plan.kind),
       ANSWER_MS,
     );
     const tookMs = performance.now() - began;

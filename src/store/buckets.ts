@@ -184,7 +184,7 @@ export async function removeBucket(
       `bucket ${name} of kind ${kind} holds ${members} ${members === 1 ? 'object' : 'objects'}: empty it first (\`sharder ${drain} ${name}${ofKind(kind)}\`)`,
     );
   }
-  await endLease(trx, kind, name);
+  await endLapsed(trx, kind, name);
   await trx('bucket').where({ kind, name }).delete();
   await recordChange(trx, { ...by, action: 'bucket remove', kind, from_bucket: name });
 }
@@ -195,8 +195,8 @@ async function isWorkers(knex: Knex, kind: string, bucket: string): Promise<bool
   return lease !== undefined && (await hasSpecs(knex, kind));
 }
 
-// Of a lease that has ended there is a row until its grace is over.
-async function endLease(trx: Knex.Transaction, kind: string, bucket: string): Promise<void> {
+// Of a lease that has ended there is a row until its grace is over. Throws `lease_held` for one that runs.
+async function endLapsed(trx: Knex.Transaction, kind: string, bucket: string): Promise<void> {
   const lease = await trx('lease')
     .where({ kind, bucket })
     .forUpdate() // a renewal that is being written comes first

@@ -8,9 +8,10 @@ import createKnex, { type Knex } from 'knex';
 import type pg from 'pg';
 import { SharderError } from '../errors.js';
 import type { Engine, EngineEvents } from './engine.js';
+import { inTime } from './in-time.js';
 import { migrate, refuseForeign, schemaState, type EngineName } from './migrate.js';
 import { PostgresEngine } from './postgres.js';
-import { explainOpenError, isConflict } from './postgres-errors.js';
+import { busy, explainOpenError, isConflict } from './postgres-errors.js';
 import { retry } from './retry.js';
 import { SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
 import { explainSqliteError, isBusy } from './sqlite-errors.js';
@@ -35,6 +36,7 @@ export class Database {
   #engine: Engine | undefined;
   #closed: Promise<void> | undefined;
   #lastTurn: Promise<void> = Promise.resolve();
+  readonly #queues = new Map<string, Promise<void>>();
 
   /** Use `openDatabase`. */
   constructor(engineName: EngineName, location: string, knex: Knex) {
@@ -82,12 +84,26 @@ export class Database {
 
   /**
    * Runs `work` in one transaction, and again from the start when another writer got in its way; so
-   * it must do nothing but write to `trx`. What decides by what it reads begins with the kind's lock.
+   * it must do nothing but write to `trx`. What decides by what it reads begins with the kind's lock;
+   * told which `kind` that is, it waits for the others of this process here, and not with one of the few
+   * connections, which those who need no lock would have to wait for.
    */
-  async write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
-    const result = await this.#run(() => this.#write(work));
+  async write<T>(work: (trx: Knex.Transaction) => Promise<T>, kind?: string): Promise<T> {
+    const write = () => this.#run(() => this.#write(work));
+    const result = await (kind === undefined ? write() : this.#queue(kind, write));
     this.#engine?.lookAgain();
     return result;
+  }
+
+  // Who has waited for long gives up; so one that hangs holds up the others for a while only.
+  #queue<T>(kind: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(kind);
+    const mine = before ? inTime(before, PATIENCE_MS, busy).then(work) : work();
+    const over = mine.then(ignore, ignore).then(() => {
+      if (this.#queues.get(kind) === over) this.#queues.delete(kind);
+    });
+    this.#queues.set(kind, over);
+    return mine;
   }
 
   async #write<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
@@ -295,6 +311,9 @@ function connectSqlite(file: string, mayCreate: boolean, isBulk: boolean): Datab
   return new Database('sqlite', `sqlite:${file}`, knex);
 }
 
+// How long work waits for a connection, or for others of its kind.
+const PATIENCE_MS = 5_000;
+
 type PooledConnection = pg.Client & { openedAt?: number };
 
 // Not as parameters of the connection, which poolers refuse. A process that is stopped, or cut off,
@@ -331,7 +350,7 @@ function connectPostgres(url: string, isBulk: boolean): Database {
     } as pg.ClientConfig as Knex.PgConnectionConfig,
     log: SILENT,
     compileSqlOnError: false, // knex would write the values, and with them names, into messages
-    acquireConnectionTimeout: 5_000,
+    acquireConnectionTimeout: PATIENCE_MS,
     pool: {
       ...(isBulk ? ALONE : { min: 0, max: 8 }),
       afterCreate: (connection: PooledConnection, done: (error?: unknown) => void) => {

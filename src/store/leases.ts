@@ -53,6 +53,9 @@ export interface LeaseRow {
   readonly group: string | null;
   readonly ttlMs: number;
   readonly expiresAt: number;
+  readonly load: number | null;
+  /** Whether it has told its load since objects were last moved by loads. */
+  readonly isNews: boolean;
 }
 
 interface Stored {
@@ -64,6 +67,8 @@ interface Stored {
   readonly group_name: string | null;
   readonly ttl_ms: number;
   readonly expires_at: string | Date;
+  readonly load: number | null;
+  readonly is_news: number | boolean;
 }
 
 const COLUMNS = [
@@ -75,15 +80,18 @@ const COLUMNS = [
   'group_name',
   'ttl_ms',
   'expires_at',
+  'load',
+  'is_news',
 ] as const;
 
-function toRow({ bucket, holder, place, group_name: group, ...row }: Stored): LeaseRow {
+function toRow({ bucket, holder, place, group_name: group, load, ...row }: Stored): LeaseRow {
   return {
-    ...{ bucket, holder, place, group },
+    ...{ bucket, holder, place, group, load },
     epoch: Number(row.epoch), // PostgreSQL's driver gives a bigint as a string
     isMoving: Boolean(row.is_moving),
     ttlMs: row.ttl_ms,
     expiresAt: new Date(row.expires_at).getTime(),
+    isNews: Boolean(row.is_news),
   };
 }
 
@@ -292,7 +300,6 @@ interface Listed extends Stored {
   readonly url: string | null;
   readonly state: Lease['state'];
   readonly members: number;
-  readonly load: number | null;
   readonly data: unknown;
   readonly calls: number | boolean;
 }
@@ -308,8 +315,8 @@ export async function listLeases(knex: Knex, kind: string): Promise<Lease[]> {
     .select<Listed[]>('l.*', 'b.url', 'b.state', 'b.members');
   const pending = await countPending(knex, kind);
   return rows.map((row) => {
-    const { bucket, holder, epoch, place, group, expiresAt } = toRow(row);
-    const { url, state, members, load, data } = row;
+    const { bucket, holder, epoch, place, group, expiresAt, load } = toRow(row);
+    const { url, state, members, data } = row;
     return {
       ...{ kind, bucket, holder, epoch, index: place },
       taken_at: new Date(row.taken_at).toISOString(),

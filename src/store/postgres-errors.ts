@@ -16,13 +16,7 @@ export function explainPostgresError(error: unknown): unknown {
       { cause: error },
     );
   }
-  if (BUSY.has(code) || isConflict(error)) {
-    return new SharderError(
-      'database_busy',
-      'the database is busy: another transaction has held a lock for seconds; try again',
-      { cause: error },
-    );
-  }
+  if (BUSY.has(code) || isConflict(error)) return busy(error);
   return error;
 }
 
@@ -43,6 +37,15 @@ export function unavailable(cause?: unknown): SharderError {
   return new SharderError('database_unavailable', 'the database cannot be reached; try again', {
     cause,
   });
+}
+
+/** The error for a lock that did not become free in time, and why. */
+export function busy(cause?: unknown): SharderError {
+  return new SharderError(
+    'database_busy',
+    'the database is busy: another transaction has held a lock for seconds; try again',
+    { cause },
+  );
 }
 
 const BUSY = new Set([

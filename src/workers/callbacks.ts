@@ -143,19 +143,14 @@ export class Callbacks {
 
   async #note({ kind, bucket, holder, epoch }: Called, taken: readonly Spec[]): Promise<void> {
     if (taken.length === 0) return;
-    const added = taken.filter(({ state }) => state === 'adding');
-    const dropped = taken.filter(({ state }) => state === 'dropping');
-    await this.#database.write((trx) =>
-      acknowledge(
-        trx,
-        kind,
-        bucket,
-        { holder, epoch },
-        {
-          added: added.map((each) => ({ name: each.name, epoch: each.epoch ?? 0 })),
-          dropped: dropped.map((each) => ({ name: each.name, epoch: each.epoch ?? 0 })),
-        },
-      ),
+    const inState = (state: Spec['state']) =>
+      taken
+        .filter((each) => each.state === state)
+        .map(({ name, epoch: at }) => ({ name, epoch: at ?? 0 }));
+    const done = { added: inState('adding'), dropped: inState('dropping') };
+    await this.#database.write(
+      (trx) => acknowledge(trx, kind, bucket, { holder, epoch }, done),
+      kind,
     );
   }
 }

@@ -146,7 +146,7 @@ export class Controller {
       if (!round.isIdle) return round;
       idle = { ...round, version: round.version - 1 };
       throw new Error('nothing was done');
-    });
+    }, kind);
     return done.catch((error: unknown) => {
       if (idle) return idle;
       throw error;

@@ -62,7 +62,7 @@ export async function claimLease(
     await placeWaiting(trx, row, now);
     const granted = await readGranted(trx, tidied, [bucket], now, how === 'take');
     return granted.get(bucket) ?? unwritten();
-  });
+  }, kind);
   // It is renewed, whatever becomes of what is due beside.
   return renewed ? rest.catch(() => renewed.granted) : rest;
 }

@@ -27,27 +27,19 @@ export async function readWorkers(
 ): Promise<{ workers: Worker[]; moving: ReadonlyMap<string, number>; isNews: boolean }> {
   const buckets = new Map((await listBuckets(trx, kind)).map((each) => [each.name, each]));
   const { extra, leaving, coming, moving } = await readLoads(trx, kind);
-  const rows = await trx('lease').where({ kind }).select<LoadRow[]>('bucket', 'load', 'is_news');
-  const loads = new Map(rows.map((row) => [row.bucket, row]));
   const running = (await readLeases(trx, kind)).filter(({ expiresAt }) => now < expiresAt);
-  const workers = running.flatMap(({ bucket: name, group }): Worker[] => {
+  const workers = running.flatMap(({ bucket: name, group, load }): Worker[] => {
     const bucket = buckets.get(name);
     if (!bucket) return [];
     const { weight, capacity, state, members } = bucket;
     const gone = leaving.get(name) ?? 0;
     const held = members + (extra.get(name) ?? 0) - gone + (coming.get(name) ?? 0);
-    const load = loads.get(name)?.load ?? null;
     return [{ bucket: name, weight, capacity, group, state, held, leaving: gone, load }];
   });
-  const active = workers.filter(({ state }) => state === 'active');
-  const isNews = active.every(({ bucket }) => Boolean(loads.get(bucket)?.is_news));
+  const isNews = running.every(
+    (lease) => lease.isNews || buckets.get(lease.bucket)?.state !== 'active',
+  );
   return { workers, moving, isNews };
-}
-
-interface LoadRow {
-  readonly bucket: string;
-  readonly load: number | null;
-  readonly is_news: number | boolean;
 }
 
 const toWish = ({ name, weight, group, pin, pinRule }: Movable) => {

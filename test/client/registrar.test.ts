@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, describe, it } from 'node:test';
-import { ShardRegistrar, type ShardInfo } from '../../src/client/index.js';
+import { SharderClient, ShardRegistrar, type ShardInfo } from '../../src/client/index.js';
 import { engines, open } from '../engines.js';
 import { start } from '../http/start.js';
 
@@ -40,6 +40,31 @@ class Process {
     this.#info = undefined;
   }
 }
+
+describe('a registrar whose token may hold leases alone', () => {
+  const LEASE_TOKEN = TOKEN.toUpperCase();
+  const adminTokens = [
+    { name: 'ops', scope: 'write', token: TOKEN },
+    { name: 'workers', scope: 'lease', token: LEASE_TOKEN },
+  ] as const;
+
+  it('has its place in a cluster that is there, and is told where there is none', async () => {
+    const { url } = await start({ adminTokens });
+    const client = new SharderClient({ url, token: TOKEN });
+    await client.createKind({ kind: 'queue', leased: true, cookie: false });
+    const process = new Process({ ...FAST, url, token: LEASE_TOKEN, name: 'a' });
+    await process.registrar.start();
+    await process.is(0, 1);
+    await process.stop();
+
+    const other = new ShardRegistrar({ ...FAST, url, token: LEASE_TOKEN, cluster: 'other' });
+    const failed = once(other, 'error') as Promise<[{ code: string }]>;
+    await other.start();
+    const [{ code }] = await failed;
+    assert.equal(code, 'unknown_kind');
+    await other.stop();
+  });
+});
 
 for (const engine of engines) {
   const places = {

@@ -11,7 +11,7 @@ import { gzipSync } from 'node:zlib';
 import { SharderClient } from '../../src/client/index.js';
 import { OPERATIONS } from '../../src/operations/all.js';
 import { STREAMS } from '../../src/operations/streams.js';
-import { engines, temporaryDirectory } from '../engines.js';
+import { engines, needsPostgres, temporaryDirectory, type TestEngine } from '../engines.js';
 import { Service } from '../service.js';
 import { directoryWith, run, type Outcome } from './run.js';
 
@@ -159,38 +159,35 @@ const gz = gzipSync(
   '{"name":"fay","bucket":"hub-1"}\n{"name":"gil","bucket":"hub-0","pinned":true}\n',
 );
 
+const [sqlite, postgres] = engines;
+
+describe('on SQLite, and with --url by a service on PostgreSQL', needsPostgres, () => {
+  it('every command prints the same', async () => {
+    assert.ok(sqlite && postgres);
+    const files = directoryWith(SETTINGS);
+    writeFileSync(join(files, 'wrong.csv'), 'user,hub\niana,hub-0\nx,hub-9\n');
+    writeFileSync(join(files, 'right.ndjson.gz'), gz);
+    const serve = async (engine: TestEngine) =>
+      Service.start(await engine.createDatabase(), {
+        cwd: files,
+        env: { SHARDER_ADMIN_TOKEN: `ops=${TOKEN}` },
+      });
+    const [beside, asked] = await Promise.all([serve(sqlite), serve(postgres)]);
+    for (const { url } of [beside, asked]) await claimLeases(url);
+    for (const [, args, stdin = ''] of COMMANDS) {
+      const type = async (env: NodeJS.ProcessEnv) =>
+        plain(await run(args, { env, cwd: files, stdin }));
+      const [here, there] = await Promise.all([
+        type({ DATABASE_URL: beside.database, SHARDER_ACTOR: 'api:ops' }),
+        type({ SHARDER_URL: asked.url, SHARDER_TOKEN: TOKEN }),
+      ]);
+      assert.deepEqual(there, here, args.join(' '));
+    }
+  });
+});
+
 for (const engine of engines) {
   describe(`on ${engine.name}, with --url`, engine.options, () => {
-    it('every command prints what it prints on the database', async () => {
-      const files = directoryWith(SETTINGS);
-      writeFileSync(join(files, 'wrong.csv'), 'user,hub\niana,hub-0\nx,hub-9\n');
-      writeFileSync(join(files, 'right.ndjson.gz'), gz);
-      const services = await Promise.all(
-        [0, 1].map(async () =>
-          Service.start(await engine.createDatabase(), {
-            cwd: files,
-            env: { SHARDER_ADMIN_TOKEN: `ops=${TOKEN}` },
-          }),
-        ),
-      );
-      const [beside, asked] = services;
-      assert.ok(beside && asked);
-      for (const { url } of services) await claimLeases(url);
-      // On PostgreSQL each operation once: how it is said depends on no engine.
-      const isOwn = (operation: string, i: number) =>
-        engine.name === 'sqlite' || COMMANDS.findIndex(([each]) => each === operation) === i;
-      for (const [i, [operation, args, stdin = '']] of COMMANDS.entries()) {
-        if (!isOwn(operation, i)) continue;
-        const type = async (env: NodeJS.ProcessEnv) =>
-          plain(await run(args, { env, cwd: files, stdin }));
-        const [here, there]: Outcome[] = await Promise.all([
-          type({ DATABASE_URL: beside.database, SHARDER_ACTOR: 'api:ops' }),
-          type({ SHARDER_URL: asked.url, SHARDER_TOKEN: TOKEN }),
-        ]);
-        assert.deepEqual(there, here, args.join(' '));
-      }
-    });
-
     it('an export is the same file, whole', async () => {
       const service = await Service.start(await engine.createDatabase(), {
         cwd: directoryWith(SETTINGS),
@@ -353,17 +350,27 @@ async function listen(listener: RequestListener): Promise<string> {
 }
 
 // Without what differs: times, where, how far a plan is, and what only a service can say.
-function plain({ code, stdout, stderr }: Outcome): Outcome {
+function plain({ code, stdout, stderr }: Outcome): object {
   const clean = (text: string) =>
     text
       .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
       .replaceAll(/"id":\d+/g, '"id":0')
-      // Two that look at a plan at once, the command and the service beside it, take the kind's lock once more.
-      .replaceAll(/"id":"\d+\./g, '"id":"0.')
+      // Two that look at a plan at once, the command and the service beside it, take the kind's lock once more;
+      // and PostgreSQL leaves out numbers of lines that were rolled back.
+      .replaceAll(/"id":"\d+\.\d+"/g, '"id":""')
       .replaceAll(/"(version|epoch)":\d+/g, '"$1":0')
       .replaceAll(/\d+ of (\d+ moves were made)/g, 'some of $1')
       .replaceAll(/"cache":"\w+"/g, '"cache":""')
       .replaceAll(/(sqlite|postgres|http):\S+: nothing is wrong/g, 'nothing is wrong')
       .replaceAll(/ The service does not have it in memory\./g, '');
-  return { code, stdout: clean(stdout), stderr: clean(stderr) };
+  return { code, stdout: clean(stdout).split('\n').map(toValue), stderr: clean(stderr) };
+}
+
+// PostgreSQL keeps JSON's fields in an order of its own.
+function toValue(line: string): unknown {
+  try {
+    return JSON.parse(line.replace(/,$/, ''));
+  } catch {
+    return line;
+  }
 }

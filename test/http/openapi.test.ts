@@ -22,6 +22,7 @@ const { version } = JSON.parse(
 
 const WRITER = 'a-token-that-changes-things-0123456789abcdef';
 const READER = 'a-token-that-only-looks-0123456789abcdefghij';
+const WORKER = 'a-token-that-holds-leases-0123456789abcdefghi';
 const adminTokens = [
   { name: 'ops', scope: 'write', token: WRITER },
   { name: 'dashboard', scope: 'read', token: READER },
@@ -259,7 +260,7 @@ const YAML = `kinds:
 async function serve(engine: TestEngine): Promise<Service> {
   return Service.start(await engine.createDatabase(), {
     cwd: directoryWith(YAML),
-    env: { SHARDER_ADMIN_TOKEN: `ops=${WRITER},dashboard:read=${READER}` },
+    env: { SHARDER_ADMIN_TOKEN: `ops=${WRITER},dashboard:read=${READER},workers:lease=${WORKER}` },
   });
 }
 
@@ -311,6 +312,22 @@ for (const engine of engines) {
         } else {
           await refused(url, operation, example, [403, 'read_only'], { token: READER });
         }
+      }
+    });
+
+    it('a token for leases may do what workers do, and change nothing else', async () => {
+      const { url } = service;
+      const workers = ['leaseClaim', 'leaseAck', 'leaseRelease'];
+      const changing = document.operations.filter(({ isApi, method }) => isApi && method !== 'GET');
+      for (const operation of changing.filter(({ id }) => !workers.includes(id))) {
+        await refused(url, operation, operation.example, [403, 'read_only'], { token: WORKER });
+      }
+      let epoch: unknown;
+      for (const id of workers) {
+        const operation = document.operation(id);
+        const sending = withEpoch(operation.example, epoch);
+        const { text } = await send(url, operation, sending, 200, { token: WORKER });
+        epoch ??= epochOf(text);
       }
     });
 

@@ -74,7 +74,8 @@ export async function createDocument(userHeader: string): Promise<Piece> {
         token: {
           type: 'http',
           scheme: 'bearer',
-          description: 'A token of the management API. One of scope `read` may change nothing.',
+          description:
+            'A token of the management API. One of scope `read` may change nothing, one of scope `lease` nothing but the leases of workers.',
         },
       },
     },

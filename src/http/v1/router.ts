@@ -9,6 +9,7 @@ import { isReading, type Context, type Operation } from '../../operations/operat
 import { perform } from '../../operations/perform.js';
 import type { Sharder } from '../../sharder.js';
 import type { Config } from '../../config.js';
+import type { Scope } from '../../secrets.js';
 import type { Who } from '../report.js';
 import type { Commands } from './commands.js';
 import { callerOf, conditionsOf, inputOf, toExpress, type ApiChange } from './request.js';
@@ -43,7 +44,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
   const router = Router({ caseSensitive: true, strict: true });
   const authorize = createAuthorize(options.tokens);
   const admit =
-    (scope: 'read' | 'write'): RequestHandler =>
+    (scope: Scope): RequestHandler =>
     (req, res, next) => {
       const name = authorize(req.get('Authorization'), scope);
       res.locals.caller = { actor: `api:${name}`, requestId: res.get('X-Request-Id') ?? '' };
@@ -85,7 +86,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
     };
 
   for (const operation of OPERATIONS) {
-    const scope = isReading(operation) ? 'read' : 'write';
+    const scope = isReading(operation) ? 'read' : (operation.scope ?? 'write');
     const method = operation.method.toLowerCase() as Lowercase<Operation['method']>;
     router[method](toExpress(operation.path), admit(scope), parse, handle(operation));
   }

@@ -1,10 +1,14 @@
 // Who may use the management API: a bearer token for each who may, by name.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { AdminToken } from '../../secrets.js';
+import { SCOPES, type AdminToken, type Scope } from '../../secrets.js';
 import { SharderError } from '../../errors.js';
 
-export type Scope = AdminToken['scope'];
+const MAY: Readonly<Record<Scope, string>> = {
+  read: 'read, and change nothing',
+  lease: 'read and hold leases, and change nothing else',
+  write: 'do everything',
+};
 
 /**
  * Makes the function that tells whose token a header `Authorization` has. It throws `api_closed` where no
@@ -33,8 +37,8 @@ export function createAuthorize(
         'wrong_token',
         'this is no token of the service: send one of SHARDER_ADMIN_TOKEN, without its name',
       );
-    if (scope === 'write' && who.scope === 'read') {
-      throw new SharderError('read_only', `the token of ${who.name} may read, and change nothing`);
+    if (SCOPES.indexOf(who.scope) < SCOPES.indexOf(scope)) {
+      throw new SharderError('read_only', `the token of ${who.name} may ${MAY[who.scope]}`);
     }
     return who.name;
   };
