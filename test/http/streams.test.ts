@@ -121,10 +121,13 @@ function environmentOf(database: Database): NodeJS.ProcessEnv {
 // More than the connection and the pipe can hold: 25 MB.
 async function fill({ knex, engineName }: Database): Promise<void> {
   const name = engineName === 'sqlite' ? `printf('%0250d', i)` : `lpad(i::text, 250, '0')`;
-  await knex.raw(`
-    insert into shard (kind, bucket, name)
-    with recursive n (i) as (select 1 union all select i + 1 from n where i < 100000)
-    select 'hub', 'hub-0', ${name} from n`);
+  await knex.transaction(async (trx) => {
+    if (engineName === 'postgres') await trx.raw('set local statement_timeout = 0');
+    await trx.raw(`
+      insert into shard (kind, bucket, name)
+      with recursive n (i) as (select 1 union all select i + 1 from n where i < 100000)
+      select 'hub', 'hub-0', ${name} from n`);
+  });
 }
 
 const REFUSE = {

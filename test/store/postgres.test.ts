@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type pg from 'pg';
 import { openDatabase, Sharder } from '../../src/index.js';
 import {
   declareHub,
@@ -110,6 +111,16 @@ describe('a PostgreSQL that is not as it should be', needsPostgres, () => {
     const { rows } = await database.knex.raw<{ rows: object[] }>('show synchronous_commit');
     assert.deepEqual(rows, [{ synchronous_commit: 'on' }]);
     await admin.end();
+  });
+
+  it('compiles no statement, which would take longer than doing it', async () => {
+    const url = await engine.createDatabase();
+    for (const isBulk of [false, true]) {
+      const database = await openDatabase(url, { isBulk });
+      const { rows } = await database.read((knex) => knex.raw<pg.QueryResult>('show jit'));
+      await database.close();
+      assert.deepEqual(rows, [{ jit: 'off' }]);
+    }
   });
 
   it('with another encoding than UTF-8 is refused', async () => {
