@@ -267,6 +267,7 @@ for (const engine of engines) {
     it('what an object asks for by the time that it is stopped decides who has it next', async () => {
       for (const [asks, expected] of [
         [{ weight: 5 }, ['waiting', null]],
+        [{ group: 'gpu' }, ['waiting', null]],
         [{ pin: 'nobody', pin_rule: 'hold' }, ['waiting', null]],
         [{ pin: 'nobody', pin_rule: 'any' }, ['adding', 'b']],
       ] as const) {
@@ -308,6 +309,8 @@ for (const engine of engines) {
       const same = await register({ name: 'x', spec: spec1 });
       assert.deepEqual(same.changed, [false]);
       const before = (await spec('x')).epoch ?? 0;
+      await register({ name: 'x', spec: { n: 1, topic: 'mail' }, weight: 2 });
+      assert.deepEqual([(await spec('x')).epoch, (await spec('x')).state], [before, 'owned']);
       await register({ name: 'x', spec: { n: 2 } });
       assert.equal((await spec('x')).state, 'adding');
       await a.look();
