@@ -13,7 +13,7 @@ import { AGAIN_MS, Keeper } from './keeper.js';
 import { followRemote } from './watch.js';
 
 export interface ShardServerOptions {
-  /** A running service, and a token that may write. */
+  /** A running service, and a token that may hold leases. */
   readonly url: string;
   readonly token: string;
   /** A leased kind, and the bucket that is this worker's. */

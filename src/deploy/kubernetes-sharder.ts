@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { stringify } from 'yaml';
-import { confined, documents, labels, restricted, scalar, spread } from './manifests.js';
+import { confined, documents, labels, metadata, restricted, scalar, spread } from './manifests.js';
 import { indent } from './router.js';
 
 export interface SharderOnKubernetes {
@@ -42,15 +42,6 @@ export function renderSharder(sharder: SharderOnKubernetes): string {
   );
 }
 
-function head({ namespace }: SharderOnKubernetes, name: string, own: string): string {
-  return `metadata:
-  name: ${scalar(own)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, 'sharder', 4)}
-`;
-}
-
 function configMap(sharder: SharderOnKubernetes): string {
   const { name, settings } = sharder;
   const data = stringify(
@@ -59,7 +50,7 @@ function configMap(sharder: SharderOnKubernetes): string {
   );
   return `apiVersion: v1
 kind: ConfigMap
-${head(sharder, name, name)}data:
+${metadata(sharder, labels(name, 'sharder', 4))}data:
 ${indent(data, 2)}`;
 }
 
@@ -67,7 +58,7 @@ function service(sharder: SharderOnKubernetes): string {
   const { name } = sharder;
   return `apiVersion: v1
 kind: Service
-${head(sharder, name, name)}spec:
+${metadata(sharder, labels(name, 'sharder', 4))}spec:
   selector:
 ${labels(name, 'sharder', 4)}
   ports:
@@ -81,7 +72,7 @@ function disruptionBudget(sharder: SharderOnKubernetes): string {
   const { name } = sharder;
   return `apiVersion: policy/v1
 kind: PodDisruptionBudget
-${head(sharder, name, name)}spec:
+${metadata(sharder, labels(name, 'sharder', 4))}spec:
   maxUnavailable: 1
   selector:
     matchLabels:
@@ -94,7 +85,7 @@ function deployment(sharder: SharderOnKubernetes): string {
   const hash = createHash('sha256').update(settings).digest('hex').slice(0, 16);
   return `apiVersion: apps/v1
 kind: Deployment
-${head(sharder, name, name)}spec:
+${metadata(sharder, labels(name, 'sharder', 4))}spec:
   replicas: ${replicas}
   selector:
     matchLabels:

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { indent, renderRouter } from './router.js';
 import type { ShardedService } from './sharded.js';
-import { confined, documents, labels, restricted, scalar, spread } from './manifests.js';
+import { confined, documents, labels, metadata, restricted, scalar, spread } from './manifests.js';
 
 export interface KubernetesService extends ShardedService {
   readonly image: string;
@@ -57,12 +57,7 @@ function shardsService({ name, namespace, port }: KubernetesService): string {
   return `# Gives each shard its name: ${name}-0.${name}. It has no address of its own.
 apiVersion: v1
 kind: Service
-metadata:
-  name: ${scalar(name)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, 'shard', 4)}
-spec:
+${metadata({ name, namespace }, labels(name, 'shard', 4))}spec:
   clusterIP: None
   # A shard that is not ready has no name, and its keys are answered 503: no other shard takes them.
   publishNotReadyAddresses: false
@@ -78,12 +73,7 @@ ${labels(name, 'shard', 4)}
 function statefulSet({ name, namespace, image, shards, port }: KubernetesService): string {
   return `apiVersion: apps/v1
 kind: StatefulSet
-metadata:
-  name: ${scalar(name)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, 'shard', 4)}
-spec:
+${metadata({ name, namespace }, labels(name, 'shard', 4))}spec:
   replicas: ${shards}
   serviceName: ${scalar(name)}
   # All start at once. An update still takes one after the other.
@@ -144,12 +134,7 @@ function disruptionBudget(
 ): string {
   return `apiVersion: policy/v1
 kind: PodDisruptionBudget
-metadata:
-  name: ${scalar(own)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, component, 4)}
-spec:
+${metadata({ name: own, namespace }, labels(name, component, 4))}spec:
   maxUnavailable: 1
   selector:
     matchLabels:
@@ -161,12 +146,7 @@ function configMap(service: KubernetesService): string {
   const { name, namespace } = service;
   return `apiVersion: v1
 kind: ConfigMap
-metadata:
-  name: ${scalar(`${name}-router`)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, 'router', 4)}
-data:
+${metadata({ name: `${name}-router`, namespace }, labels(name, 'router', 4))}data:
   nginx.conf: |
 ${indent(routerOf(service), 4)}`;
 }
@@ -175,12 +155,7 @@ function routerService({ name, namespace }: KubernetesService): string {
   return `# What others talk to.
 apiVersion: v1
 kind: Service
-metadata:
-  name: ${scalar(`${name}-router`)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, 'router', 4)}
-spec:
+${metadata({ name: `${name}-router`, namespace }, labels(name, 'router', 4))}spec:
   selector:
 ${labels(name, 'router', 4)}
   ports:
@@ -196,12 +171,7 @@ function routerDeployment(service: KubernetesService): string {
   return `# It keeps nothing: every replica finds the same shard for a key.
 apiVersion: apps/v1
 kind: Deployment
-metadata:
-  name: ${scalar(`${name}-router`)}
-  namespace: ${scalar(namespace)}
-  labels:
-${labels(name, 'router', 4)}
-spec:
+${metadata({ name: `${name}-router`, namespace }, labels(name, 'router', 4))}spec:
   replicas: ${routerReplicas}
   selector:
     matchLabels:

@@ -19,6 +19,19 @@ export function labels(name: string, component: string, spaces: number): string 
   return `${before}app.kubernetes.io/name: ${scalar(name)}\n${before}app.kubernetes.io/component: ${component}`;
 }
 
+/** What an object is called, with its `labels`, indented by four. */
+export function metadata(
+  { name, namespace }: { readonly name: string; readonly namespace: string },
+  labels: string,
+): string {
+  return `metadata:
+  name: ${scalar(name)}
+  namespace: ${scalar(namespace)}
+  labels:
+${labels}
+`;
+}
+
 /** Of a pod: that it is not root, and has no key to the cluster. */
 export function confined(user: number): string {
   return `automountServiceAccountToken: false
