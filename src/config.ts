@@ -11,8 +11,8 @@ import { POLICIES } from './policies.js';
 import {
   type AdminToken,
   readAdminTokens,
-  readCookieSecrets,
   readLogKey,
+  readSecretList,
   secret,
 } from './secrets.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
@@ -79,6 +79,15 @@ const log = z.strictObject({
 
 const schema = z.strictObject({
   listen: z.string().transform(parseListen).prefault('127.0.0.1:8888'),
+  /** Of a unix socket. Default: 0660 where a group is set, else 0600. */
+  listen_mode: z
+    .preprocess(String, z.string().regex(/^0?[0-7]{3}$/, "must be three octal digits, such as '0660'"))
+    .transform((digits) => parseInt(digits, 8))
+    .optional(),
+  /** The group of a unix socket: its name or number. */
+  listen_group: z
+    .preprocess(String, z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/, 'is not a group'))
+    .optional(),
   database: z.string().check(by(checkDatabase)).default('sqlite:sharder.db'),
   user_header: z
     .string()
@@ -101,6 +110,10 @@ const schema = z.strictObject({
 export type Config = Readonly<z.infer<typeof schema>> & {
   /** The first signs cookies, all verify them; none: cookies are not signed. */
   readonly cookieSecrets: readonly string[];
+  /** One of them must come with each request that names a user; none: the address is enough. */
+  readonly proxySecrets: readonly string[];
+  /** Login keys are derived from them; the first signs. None: no login proofs are issued. */
+  readonly loginSecrets: readonly string[];
   /** Who may use the management API; none: it is closed. */
   readonly adminTokens: readonly AdminToken[];
   /** For `log.names: hash`. */
@@ -179,7 +192,9 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
     refusePassword('--database', flags.database);
   });
   const databaseUrl = attempt(() => secret(env, 'DATABASE_URL'));
-  const cookieSecrets = attempt(() => readCookieSecrets(env)) ?? [];
+  const cookieSecrets = attempt(() => readSecretList(env, 'SHARDER_COOKIE_SECRET')) ?? [];
+  const proxySecrets = attempt(() => readSecretList(env, 'SHARDER_PROXY_SECRET')) ?? [];
+  const loginSecrets = attempt(() => readSecretList(env, 'SHARDER_LOGIN_SECRET')) ?? [];
   const adminTokens = attempt(() => readAdminTokens(env)) ?? [];
   const logKey = attempt(() => readLogKey(env));
 
@@ -199,7 +214,8 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
   if (!parsed.success || mistakes.length > 0) {
     throw new SharderError('settings', `wrong settings:\n  ${mistakes.join('\n  ')}`);
   }
-  return { ...parsed.data, cookieSecrets, adminTokens, ...(logKey !== undefined && { logKey }) };
+  const secrets = { cookieSecrets, proxySecrets, loginSecrets };
+  return { ...parsed.data, ...secrets, adminTokens, ...(logKey !== undefined && { logKey }) };
 }
 
 function readFile(path: string): Record<string, unknown> {
@@ -264,12 +280,28 @@ function checkDatabase(url: string): void {
   }
 }
 
-function parseListen(listen: string, context: z.RefinementCtx): { host: string; port: number } {
+/** Where the service listens. */
+export type ListenAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string };
+
+// The longest path of a unix socket on Linux, in bytes.
+const MAX_SOCKET_PATH = 107;
+
+function parseListen(listen: string, context: z.RefinementCtx): ListenAddress {
+  if (listen.startsWith('unix:')) {
+    const path = listen.slice('unix:'.length);
+    if (path.startsWith('/') && Buffer.byteLength(path) <= MAX_SOCKET_PATH) return { path };
+    context.addIssue(
+      `${JSON.stringify(listen)} must be unix: and an absolute path of at most ${MAX_SOCKET_PATH} bytes, such as unix:/run/sharder/sharder.sock`,
+    );
+    return z.NEVER;
+  }
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(listen);
   const port = Number(match?.[3]);
   if (!match || port > 65_535) {
     context.addIssue(
-      `${JSON.stringify(listen)} must be HOST:PORT, such as 127.0.0.1:8888 or [::1]:8888`,
+      `${JSON.stringify(listen)} must be HOST:PORT, such as 127.0.0.1:8888 or [::1]:8888, or unix:/path`,
     );
     return z.NEVER;
   }

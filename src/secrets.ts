@@ -39,17 +39,34 @@ function readSecretFile(name: string, path: string): string {
   }
 }
 
-/** The keys that cookies are signed with: the first signs, all verify. Throws `settings`. */
-export function readCookieSecrets(env: NodeJS.ProcessEnv): string[] {
-  const secrets = (secret(env, 'SHARDER_COOKIE_SECRET') ?? '').split(/[\s,]+/).filter(Boolean);
-  const short = secrets.findIndex((value) => value.length < MIN_SECRET_LENGTH);
-  if (short >= 0) {
-    throw new SharderError(
-      'settings',
-      `SHARDER_COOKIE_SECRET: number ${short + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
-    );
-  }
-  return secrets;
+/**
+ * The secrets of a list, in order: separated by commas or ASCII white space, empty entries dropped.
+ * Each has at least 32 visible ASCII characters, and there is at least one. Python and njs read the
+ * same lists by the same rule: test/secret-lists.json. Throws `settings`.
+ */
+export function parseSecretList(name: string, text: string): string[] {
+  const secrets = text.split(/[,\t\n\v\f\r ]+/).filter(Boolean);
+  const wrong = secrets.findIndex((each) => !SECRET.test(each));
+  if (secrets.length > 0 && wrong < 0) return secrets;
+  const why =
+    wrong < 0
+      ? 'has no secret in it'
+      : `number ${wrong + 1} must have at least ${MIN_SECRET_LENGTH} characters, all of them visible ASCII`;
+  throw new SharderError('settings', `${name}: ${why}; make one with: openssl rand -hex 32`);
+}
+
+const SECRET = new RegExp(`^[!-~]{${MIN_SECRET_LENGTH},}$`);
+
+/**
+ * A list of secrets from the environment: the first is the one in use, the others are still accepted.
+ * Empty where the variable is not set. Throws `settings`.
+ */
+export function readSecretList(
+  env: NodeJS.ProcessEnv,
+  name: 'SHARDER_COOKIE_SECRET' | 'SHARDER_LOGIN_SECRET' | 'SHARDER_PROXY_SECRET',
+): string[] {
+  const text = secret(env, name);
+  return text === undefined ? [] : parseSecretList(name, text);
 }
 
 /** The key of the hashes that lines of the log name users by. Throws `settings`. */

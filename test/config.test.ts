@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { readConfig, type Config, type Flags } from '../src/config.js';
 import { SharderError } from '../src/errors.js';
 import { temporaryDirectory } from './engines.js';
+import { secretLists } from './secret-lists.js';
 
 const dir = temporaryDirectory();
 before(() => {
@@ -52,6 +53,8 @@ describe('without a file and without an environment', () => {
       queue_limit: 10_000,
       kinds: {},
       cookieSecrets: [],
+      proxySecrets: [],
+      loginSecrets: [],
       adminTokens: [],
     });
   });
@@ -399,6 +402,23 @@ describe('a secret', () => {
     }
   });
 
+  it('of each list is read by the one rule that Python and njs go by too', () => {
+    const names = ['SHARDER_COOKIE_SECRET', 'SHARDER_PROXY_SECRET', 'SHARDER_LOGIN_SECRET'] as const;
+    const env = (text: string) => Object.fromEntries(names.map((name) => [name, text]));
+    for (const { text, secrets } of secretLists) {
+      if (secrets) {
+        const { cookieSecrets, proxySecrets, loginSecrets } = read('', env(text));
+        assert.deepEqual([cookieSecrets, proxySecrets, loginSecrets], [secrets, secrets, secrets]);
+      } else {
+        const wrong = mistakes('', env(text));
+        assert.deepEqual(
+          wrong.map((line) => line.split(':')[0]),
+          names,
+        );
+      }
+    }
+  });
+
   it('may be several, the first to sign', () => {
     for (const list of [`${SECRET} ${OTHER}`, `${SECRET},${OTHER}`, `${SECRET}\n${OTHER}\n`]) {
       assert.deepEqual(read('', { SHARDER_COOKIE_SECRET: list }).cookieSecrets, [SECRET, OTHER]);
@@ -410,7 +430,7 @@ describe('a secret', () => {
       const [line = ''] = mistakes('', { SHARDER_COOKIE_SECRET: short });
       assert.match(
         line,
-        /^SHARDER_COOKIE_SECRET: number \d has fewer than 32 characters; make one/,
+        /^SHARDER_COOKIE_SECRET: number \d must have at least 32 characters, .*; make one with/,
       );
       assert.doesNotMatch(line, /hunter2/);
     }

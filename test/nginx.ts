@@ -46,6 +46,10 @@ export interface NginxOptions {
   readonly users?: Readonly<Record<string, string>>;
   /** The secret of signed cookies: turns the lines on that begin with #signed. */
   readonly secret?: string;
+  /** More of nginx's environment. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** What proves to the Sharders that it is nginx that asks. */
+  readonly proxySecret?: string;
   /** Default: a free one. */
   readonly port?: number;
   /** Last changes to a file, by its name below nginx/. */
@@ -62,18 +66,21 @@ export class Nginx {
   readonly port: number;
   /** What it has written to stderr. */
   log = '';
-  readonly #secret: string | undefined;
+  readonly #env: NodeJS.ProcessEnv;
   #process: ChildProcess | undefined;
 
-  private constructor(port: number, secret: string | undefined) {
+  private constructor(port: number, env: NodeJS.ProcessEnv) {
     this.dir = mkdtempSync(join(tmpdir(), 'sharder-nginx-'));
     this.port = port;
-    this.#secret = secret;
+    this.#env = env;
   }
 
   /** Copies the files, sets in edge.conf what differs from site to site, and starts nginx. */
   static async start(options: NginxOptions): Promise<Nginx> {
-    const nginx = new Nginx(options.port ?? (await freePort()), options.secret);
+    const nginx = new Nginx(options.port ?? (await freePort()), {
+      SHARDER_COOKIE_SECRET: options.secret,
+      ...options.env,
+    });
     try {
       nginx.#prepare(options);
       await nginx.started();
@@ -115,12 +122,17 @@ export class Nginx {
     await exited;
   }
 
-  #prepare({ sharders, upstreams, users = {}, secret, edit = {} }: NginxOptions): void {
+  #prepare(options: NginxOptions): void {
+    const { sharders, upstreams, users = {}, secret, proxySecret, edit = {} } = options;
     chmodSync(this.dir, 0o755); // started by root, nginx's workers are somebody else
     cpSync(SOURCE, this.dir, { recursive: true, filter: (file) => !file.endsWith('.ts') });
     mkdirSync(join(this.dir, 'tmp'));
     mkdirSync(join(this.dir, 'cache'));
     writeFileSync(this.upstreamsFile, upstreams);
+    if (proxySecret !== undefined) {
+      const line = `proxy_set_header X-Shard-Proxy-Secret "${proxySecret}";\n`;
+      writeFileSync(join(this.dir, 'sharder', 'secret.conf'), line, { mode: 0o600 });
+    }
     const passwords = Object.entries(users).map(([name, word]) => `${name}:{PLAIN}${word}\n`);
     writeFileSync(join(this.dir, 'users'), passwords.join(''));
     const servers = sharders.map((port) => `server 127.0.0.1:${port} max_fails=0;`).join('\n    ');
@@ -149,7 +161,7 @@ export class Nginx {
     if (nginxPath === undefined) throw new Error('nginx is not installed');
     if (await this.#listens()) throw new Error(`port ${this.port} is taken: another PORT, perhaps`);
     const child = spawn(nginxPath, ['-p', this.dir, '-c', 'nginx.conf', '-e', 'stderr'], {
-      env: { ...process.env, SHARDER_COOKIE_SECRET: this.#secret },
+      env: { ...process.env, ...this.#env },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#process = child;

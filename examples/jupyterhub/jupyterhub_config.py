@@ -27,7 +27,7 @@ c.ConfigurableHTTPProxy.pid_file = f"{state}/proxy.pid"
 # npm's, for the one in Debian does not start on every Node.
 c.ConfigurableHTTPProxy.command = os.environ["HUB_PROXY_COMMAND"].split()
 
-# The user is known to the edge.
+# The edge knows the user.
 c.JupyterHub.authenticator_class = RemoteUserAuthenticator
 if jupyterhub.version_info[0] >= 5:
     c.Authenticator.allow_all = True

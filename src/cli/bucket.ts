@@ -68,6 +68,13 @@ export function addBucket(program: Command): void {
       const { drainBucket } = await import('../commands/bucket.js');
       await drainBucket(name, optionsOf(command));
     });
+  ofKind(bucket.command('login-key'))
+    .description('print the key by which the hub of a bucket verifies login proofs')
+    .argument('<name>')
+    .action(async (name: string, _options, command: Command) => {
+      const { printLoginKey } = await import('../commands/login-key.js');
+      await printLoginKey(name, optionsOf(command));
+    });
   ofKind(changing(bucket.command('remove')))
     .description('remove a bucket that holds no object')
     .argument('<name>')

@@ -1,7 +1,7 @@
 // sharder serve: the service, from its settings to its end.
 
 import type { Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { destination, pino, type Logger } from 'pino';
@@ -16,6 +16,7 @@ import { Sharder } from '../sharder.js';
 import { openDatabase, type Database } from '../store/database.js';
 import type { Plan } from '../store/plans.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
+import { describeAddress, listen } from './listen.js';
 import { Callbacks } from '../workers/callbacks.js';
 import { Controller } from '../workers/controller.js';
 
@@ -26,6 +27,7 @@ const DISCONNECT_AFTER_MS = 2_000;
 /** Serves until SIGTERM or SIGINT; a second one of either ends the process at once. */
 export async function serve(flags: Flags, version: string): Promise<void> {
   const config = readConfig(flags, process.env);
+  refuseOpenLogins(config);
   const names = createLogNames(config.log.names, config.logKey);
   // The log goes to stderr, a JSON object per line; stdout has the one line for people.
   const log = pino({ level: config.log.level }, destination({ fd: 2, sync: true }));
@@ -50,6 +52,15 @@ export async function serve(flags: Flags, version: string): Promise<void> {
   exitSoon();
   await stopped;
   await sharder.database.close();
+}
+
+// A login proof is as good as a password, so who asks for one must have proved to be the edge.
+function refuseOpenLogins({ loginSecrets, proxySecrets, listen }: Config): void {
+  if (loginSecrets.length === 0 || proxySecrets.length > 0 || 'path' in listen) return;
+  throw new SharderError(
+    'settings',
+    'SHARDER_LOGIN_SECRET: also set SHARDER_PROXY_SECRET, or listen on a unix socket; otherwise any program at a trusted address can get a login proof for anybody',
+  );
 }
 
 const CLI = fileURLToPath(new URL('../cli.js', import.meta.url));
@@ -93,6 +104,8 @@ async function start(
         const server = createServer(sharder, {
           userHeader: config.user_header,
           trustedProxies: config.trusted_proxies,
+          proxySecrets: config.proxySecrets,
+          loginSecrets: config.loginSecrets,
           cookie: {
             secure: config.cookie.secure,
             sameSite: config.cookie.same_site,
@@ -107,7 +120,7 @@ async function start(
           commands: createCommands(CLI, commandEnvironment(config)),
         });
         const kinds = await database.read(listKinds);
-        await listen(server, config.listen);
+        await listen(server, config);
         const controller = createController(database, log, names);
         const background = [
           createRunner(database, log, names),
@@ -187,29 +200,16 @@ function mayPass(error: unknown, url: string): boolean {
   return error.code === 'database_unavailable' && !url.startsWith('sqlite:');
 }
 
-function listen(server: Server, { host, port }: Config['listen']): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const why =
-        error.code === 'EADDRINUSE' ? 'another program listens there already' : error.message;
-      reject(new SharderError('settings', `listen: ${host}:${port}: ${why}`));
-    });
-    server.listen(port, host, resolve);
-  });
-}
-
 function describe(
   version: string,
   server: Server,
   database: Database,
   all: readonly Kind[],
 ): string {
-  const { address, port, family } = server.address() as AddressInfo;
-  const host = family === 'IPv6' ? `[${address}]` : address;
   const kinds = all.map(({ name, buckets }) => `${name} (${abridge(buckets)})`);
   const what =
     kinds.length > 0 ? `kinds: ${kinds.join(', ')}` : 'no kinds: declare one in sharder.yml';
-  return `sharder ${version} listens on http://${host}:${port}, database ${database.location}, ${what}`;
+  return `sharder ${version} listens on ${describeAddress(server)}, database ${database.location}, ${what}`;
 }
 
 function abridge(buckets: readonly string[]): string {

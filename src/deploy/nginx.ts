@@ -5,6 +5,7 @@
 import { isIP } from 'node:net';
 import { BUCKET_PATTERN, KIND_PATTERN } from '../names.js';
 import { checkUrl, type Bucket } from '../store/buckets.js';
+import { renderCookies } from './nginx-cookies.js';
 import { renderHashed, renderHashKind, type HashedKind } from './nginx-hash.js';
 
 export interface Rendered {
@@ -82,6 +83,8 @@ export function renderNginx(
     }
   }
   if (hashed.length > 0) text.push(...rings, renderHashed(whole));
+  const kinds = new Set([...buckets, ...hashed].map(({ kind }) => kind));
+  text.push(renderCookies([...kinds].filter((kind) => KIND_PATTERN.test(kind)).sort()));
   return { text: text.join('\n'), leftOut };
 }
 

@@ -6,7 +6,7 @@ import type { Request, Response } from 'express';
 import type { Answer } from '../assign/answer.js';
 import { SharderError } from '../errors.js';
 import type { Sharder } from '../sharder.js';
-import type { Cookies } from './cookie.js';
+import { cookieNames, type Cookies } from './cookie.js';
 import type { createReadKey } from './request-key.js';
 
 /** A request that waits for its answer. */
@@ -76,8 +76,11 @@ export function createAsk(
 
   function provenBucket({ req, kind }: Asker, user: string): string | undefined {
     if (!cookies.isSigned) return undefined;
-    const value = readCookies(req)[kind];
-    return typeof value === 'string' ? cookies.verify(kind, user, value) : undefined;
+    for (const value of cookieValues(req, cookieNames(kind))) {
+      const bucket = cookies.verify(kind, user, value);
+      if (bucket !== undefined) return bucket;
+    }
+    return undefined;
   }
 }
 
@@ -95,9 +98,15 @@ function isDatabaseTrouble(error: unknown): boolean {
 
 const parse = cookieParser();
 
-// cookie-parser is written as Express middleware, but asks no more of a request than its headers.
-function readCookies(req: IncomingMessage): Record<string, unknown> {
-  const request = req as Request;
-  parse(request, undefined as unknown as Response, () => undefined);
-  return request.cookies as Record<string, unknown>;
+// Every value under one of these names: another host of the same site can add a cookie of the same
+// name, and must not hide the right one. cookie-parser keeps one of each name, so it reads a pair at a
+// time; it is written as Express middleware, but asks no more of a request than its headers.
+function cookieValues(req: IncomingMessage, names: readonly string[]): string[] {
+  const pairs = (req.headers.cookie ?? '').split(';');
+  return pairs.flatMap((cookie) => {
+    const request = { headers: { cookie } } as Request;
+    parse(request, undefined as unknown as Response, () => undefined);
+    const found = request.cookies as Record<string, unknown>;
+    return names.map((name) => found[name]).filter((value) => typeof value === 'string');
+  });
 }

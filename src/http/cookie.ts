@@ -1,5 +1,5 @@
-// The cookie, named after the kind, whose value begins with the bucket's name: `hub=hub-0`, or with
-// a secret `hub=hub-0.<expiry>.<signature>`.
+// The routing cookie, named after the kind, whose value begins with the bucket's name: `hub=hub-0`, or
+// with a secret `hub=hub-0.<expiry>.<signature>`. It is for the edge alone and proves no login.
 
 import { createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { BUCKET_PATTERN } from '../names.js';
@@ -15,6 +15,14 @@ export interface CookieSettings {
   readonly secrets: readonly string[];
 }
 
+// Browsers let no other host, and no plain HTTP, set a cookie of such a name (RFC 6265bis, 4.1.3.2).
+export const HOST_PREFIX = '__Host-';
+
+/** The names under which a kind's cookie may come. */
+export function cookieNames(kind: string): readonly string[] {
+  return [`${HOST_PREFIX}${kind}`, kind];
+}
+
 /** How long a signature holds where the cookie lasts as long as the browser's session, in seconds. */
 const SESSION_SIGNATURE_SECONDS = 86_400;
 
@@ -23,12 +31,14 @@ export class Cookies {
   readonly #keys: readonly KeyObject[];
   readonly #attributes: string;
   readonly #secure: boolean | 'auto';
+  readonly #hasDomain: boolean;
   readonly #lifetime: number;
 
   constructor({ secure, sameSite, domain, maxAge, secrets }: CookieSettings) {
     this.isSigned = secrets.length > 0;
     this.#keys = secrets.map((secret) => createSecretKey(secret, 'utf8'));
     this.#secure = secure;
+    this.#hasDomain = domain !== undefined;
     this.#lifetime = maxAge ?? SESSION_SIGNATURE_SECONDS;
     this.#attributes = [
       '; Path=/',
@@ -53,7 +63,9 @@ export class Cookies {
       const expiry = Math.floor(now) + this.#lifetime;
       value = `${name}.${expiry}.${sign(key, kind, user, name, expiry).toString('base64url')}`;
     }
-    return `${kind}=${value}${this.#attributes}${this.isSecure(isHttps) ? '; Secure' : ''}`;
+    if (!this.isSecure(isHttps)) return `${kind}=${value}${this.#attributes}`;
+    const prefix = this.#hasDomain ? '' : HOST_PREFIX;
+    return `${prefix}${kind}=${value}${this.#attributes}; Secure`;
   }
 
   /**

@@ -1,16 +1,28 @@
 // Who is asking: the user's name out of one header, from a peer that may name a user.
 
+import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import proxyAddr from 'proxy-addr';
 import { SharderError } from '../errors.js';
 import { createReadHeader } from './header.js';
 
-export interface IdentitySettings {
-  /** The header that names the user, in any case. */
-  readonly userHeader: string;
+/** The header in which the proxy in front sends SHARDER_PROXY_SECRET. */
+export const PROXY_SECRET_HEADER = 'X-Shard-Proxy-Secret';
+
+/** Who may name a user. */
+export interface TrustSettings {
   /** Addresses, ranges, or `loopback`, `linklocal`, `uniquelocal`. */
   readonly trustedProxies: readonly string[];
+  /** One of them must come in X-Shard-Proxy-Secret; none: the address is enough. */
+  readonly proxySecrets?: readonly string[];
+  /** Whether the server listens on a unix socket: then the socket's mode says who may connect. */
+  readonly isUnixSocket?: () => boolean;
+}
+
+export interface IdentitySettings extends TrustSettings {
+  /** The header that names the user, in any case. */
+  readonly userHeader: string;
 }
 
 /**
@@ -21,9 +33,9 @@ export interface IdentitySettings {
  */
 export function createIdentify({
   userHeader,
-  trustedProxies,
+  ...trust
 }: IdentitySettings): (req: IncomingMessage) => string {
-  const checkPeer = createCheckPeer(trustedProxies);
+  const checkPeer = createCheckPeer(trust);
   const read = createReadHeader(userHeader, 'bad_identity');
 
   return (req) => {
@@ -39,16 +51,39 @@ export function createIdentify({
   };
 }
 
-/** Makes the function that throws `untrusted_peer` for a request of a peer that is none of `proxies`. */
-export function createCheckPeer(proxies: readonly string[]): (req: IncomingMessage) => void {
-  const isTrusted = trustedPeers(proxies);
-  return ({ socket }) => {
-    if (isTrusted(socket)) return;
-    throw new SharderError(
-      'untrusted_peer',
-      `${socket.remoteAddress ?? 'this peer'} may not name a user: if it is your proxy, add it to trusted_proxies`,
-    );
+/**
+ * Makes the function that throws `untrusted_peer` for a request of a peer that may not name a user: its
+ * address is not trusted, or it sends no proxy secret or a wrong one.
+ */
+export function createCheckPeer({
+  trustedProxies,
+  proxySecrets = [],
+  isUnixSocket = () => false,
+}: TrustSettings): (req: IncomingMessage) => void {
+  const isTrusted = trustedPeers(trustedProxies);
+  const secrets = proxySecrets.map((secret) => Buffer.from(secret));
+  const lower = PROXY_SECRET_HEADER.toLowerCase();
+  return ({ socket, headers }) => {
+    if (!isUnixSocket() && !isTrusted(socket)) {
+      throw new SharderError(
+        'untrusted_peer',
+        `${socket.remoteAddress ?? 'this peer'} may not name a user: if it is your proxy, add it to trusted_proxies`,
+      );
+    }
+    if (secrets.length === 0) return;
+    const given = Buffer.from(String(headers[lower] ?? ''), 'latin1');
+    if (!secrets.some((secret) => isSame(secret, given))) {
+      throw new SharderError(
+        'untrusted_peer',
+        `no ${PROXY_SECRET_HEADER} came, or a wrong one: the proxy in front must send one of SHARDER_PROXY_SECRET`,
+      );
+    }
   };
+}
+
+// How long it takes tells nothing but the length.
+function isSame(secret: Buffer, given: Buffer): boolean {
+  return secret.length === given.length && timingSafeEqual(secret, given);
 }
 
 // A connection's peer does not change, so that it is looked at once.

@@ -15,6 +15,7 @@ import type { Answer } from '../assign/answer.js';
 import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import { createLogNames, type LogNames } from '../log-names.js';
+import { LoginProofs } from '../login-proof.js';
 import { DEFAULT_KIND } from '../names.js';
 import { tryNormalize } from '../normalize.js';
 import type { Sharder } from '../sharder.js';
@@ -37,6 +38,13 @@ export interface ServerOptions {
   readonly userHeader?: string;
   /** Who may name a user: addresses, ranges, `loopback` (the default), `linklocal`, `uniquelocal`. */
   readonly trustedProxies?: readonly string[];
+  /** One of them must come with each request that names a user. Default: the address is enough. */
+  readonly proxySecrets?: readonly string[];
+  /**
+   * Login proofs are signed with keys derived from the first. They are issued only where the proxy has
+   * proved itself: with `proxySecrets`, or on a unix socket. Default: none are issued.
+   */
+  readonly loginSecrets?: readonly string[];
   readonly cookie?: Partial<CookieSettings>;
   /** Default: no log. */
   readonly log?: Logger;
@@ -67,10 +75,14 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
   const names = ofStored(options.logNames ?? createLogNames('none'), sharder);
   const reporter = new Reporter(log, names, requests);
   const userHeader = options.userHeader ?? 'REMOTE_USER';
-  const trustedProxies = options.trustedProxies ?? ['loopback'];
+  const { trustedProxies = ['loopback'], proxySecrets = [] } = options;
+  let isUnixSocket = false;
+  const trust = { trustedProxies, proxySecrets, isUnixSocket: () => isUnixSocket };
+  const proofs = new LoginProofs(options.loginSecrets ?? []);
+  const mayVouch = (): boolean => isUnixSocket || proxySecrets.length > 0;
   const readers = {
-    identify: createIdentify({ userHeader, trustedProxies }),
-    checkPeer: createCheckPeer(trustedProxies),
+    identify: createIdentify({ userHeader, ...trust }),
+    checkPeer: createCheckPeer(trust),
     readKey: createReadKey(),
   };
   const ask = createAsk(sharder, readers, cookies);
@@ -128,7 +140,8 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       const { req, res, route } = this;
       letGo(req, res);
       if (route === 'auth') {
-        res.writeHead(200, EMPTY.concat(replies.shardHeaders(answer, user, isHttps(req))));
+        const headers = replies.shardHeaders(answer, user, isHttps(req));
+        res.writeHead(200, EMPTY.concat(headers, this.#loginProof(answer, user)));
         res.end();
       } else if (wantsJson(req)) {
         const body = toJson(answer, sharder.normalize(this.kind, user));
@@ -142,6 +155,13 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
         res.end(body);
       }
       reporter.answered(route, this.kind, user, answer.bucket.name);
+    }
+
+    // None where the key of the kind is not the user: then nobody was logged in.
+    #loginProof({ bucket }: Answer, user: string): Headers {
+      if (!mayVouch() || sharder.settings(this.kind).key !== 'user') return [];
+      const proof = proofs.issue(this.kind, sharder.normalize(this.kind, user), bucket.name);
+      return proof === undefined ? [] : ['X-Shard-Login', proof];
     }
 
     fail(error: unknown, name = ''): void {
@@ -167,6 +187,9 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       return;
     }
     ask(request);
+  });
+  server.on('listening', () => {
+    isUnixSocket = typeof server.address() === 'string';
   });
   // Whoever closes it waits for what is in flight, and a stream of events has no end of its own.
   const close = server.close.bind(server);

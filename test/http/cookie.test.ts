@@ -53,11 +53,18 @@ describe('the unsigned cookie', () => {
         const response = await exchange(service.port, get(path, ...headers));
         assert.equal(
           response?.headers.get('set-cookie'),
-          `hub=hub-0; Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`,
+          isSecure
+            ? '__Host-hub=hub-0; Path=/; HttpOnly; SameSite=Lax; Secure'
+            : 'hub=hub-0; Path=/; HttpOnly; SameSite=Lax',
         );
       }
     });
   }
+
+  it('has no prefix where a domain is set, which the prefix forbids', () => {
+    const everywhere = cookies({ secrets: [], domain: 'uni.example' });
+    assert.match(everywhere.issue('hub', 'iana', 'hub-0', true), /^hub=hub-0; .*; Secure$/);
+  });
 
   it('carries the attributes that are set', async () => {
     const service = await start({
@@ -239,7 +246,7 @@ describe('the signed cookie', () => {
     fc.assert(
       fc.property(kind, user, bucket, (k, u, b) => {
         const setCookie = signed.issue(k, u, b, true, NOW);
-        assert.ok(setCookie.startsWith(`${k}=${b}.`));
+        assert.ok(setCookie.startsWith(`__Host-${k}=${b}.`));
         assert.equal(signed.verify(k, u, valueOf(setCookie), NOW), b);
       }),
     );
