@@ -1,5 +1,6 @@
 // What the examples have in common: nginx with the files of nginx/, and a Sharder, on one machine.
 
+import { randomBytes } from 'node:crypto';
 import { renderNginx } from '../src/deploy/nginx.js';
 import {
   createServer as createSharderServer,
@@ -23,8 +24,8 @@ export interface EdgeOptions {
   readonly hubs: readonly Hub[];
   /** Each of them has the own name for a password. */
   readonly users: readonly string[];
-  /** Signs the cookies. */
-  readonly secret?: string;
+  /** Login keys are derived from it. */
+  readonly loginSecret?: string;
 }
 
 export interface Edge {
@@ -33,12 +34,15 @@ export interface Edge {
 }
 
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
-  const { port, database: url, hubs, users, secret } = options;
+  const { port, database: url, hubs, users, loginSecret } = options;
+  // Nobody else on this machine can name a user.
+  const proxySecret = randomBytes(32).toString('hex');
   const database = await openDatabase(url);
   await declareKinds(database, { hub: { buckets: [...hubs] } }, 'example');
   const service = createSharderServer(await Sharder.start(database), {
     trustedProxies: ['loopback'],
-    ...(secret !== undefined && { cookie: { secrets: [secret] } }),
+    proxySecrets: [proxySecret],
+    ...(loginSecret !== undefined && { loginSecrets: [loginSecret] }),
   });
   const stopService = async (): Promise<void> => {
     close(service);
@@ -49,6 +53,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       port,
       sharders: [await listen(service)],
       upstreams: renderNginx(await database.read((knex) => listBuckets(knex))).text,
+      proxySecret,
       users: Object.fromEntries(users.map((name) => [name, name])),
     });
     return {

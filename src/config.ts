@@ -8,13 +8,7 @@ import * as z from 'zod';
 import { SharderError } from './errors.js';
 import { checkBucketName, checkKindName } from './names.js';
 import { POLICIES } from './policies.js';
-import {
-  type AdminToken,
-  readAdminTokens,
-  readLogKey,
-  readSecretList,
-  secret,
-} from './secrets.js';
+import { type AdminToken, readAdminTokens, readLogKey, readSecretList, secret } from './secrets.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
 import { checkUrl } from './store/buckets.js';
 import { kindSettingsSchema } from './store/kind-settings.js';
@@ -81,7 +75,10 @@ const schema = z.strictObject({
   listen: z.string().transform(parseListen).prefault('127.0.0.1:8888'),
   /** Of a unix socket. Default: 0660 where a group is set, else 0600. */
   listen_mode: z
-    .preprocess(String, z.string().regex(/^0?[0-7]{3}$/, "must be three octal digits, such as '0660'"))
+    .preprocess(
+      String,
+      z.string().regex(/^0?[0-7]{3}$/, "must be three octal digits, such as '0660'"),
+    )
     .transform((digits) => parseInt(digits, 8))
     .optional(),
   /** The group of a unix socket: its name or number. */
@@ -282,8 +279,7 @@ function checkDatabase(url: string): void {
 
 /** Where the service listens. */
 export type ListenAddress =
-  | { readonly host: string; readonly port: number }
-  | { readonly path: string };
+  { readonly host: string; readonly port: number } | { readonly path: string };
 
 // The longest path of a unix socket on Linux, in bytes.
 const MAX_SOCKET_PATH = 107;

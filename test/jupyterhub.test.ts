@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { deriveLoginKey, LoginProofs } from '../src/login-proof.js';
 import { launchChromium } from './chromium.js';
 import { temporaryDirectory } from './engines.js';
 import { Example } from './examples.js';
@@ -54,6 +55,15 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
     const context = contexts.get(user);
     assert.ok(context, user);
     return context;
+  }
+
+  /** The hub's own address, past the edge. */
+  function hubUrl(hub: string): string {
+    const shown = execFileSync(process.execPath, [CLI, 'bucket', 'show', hub, '--json'], {
+      env: { ...process.env, DATABASE_URL: `sqlite:${join(state, 'sharder.db')}` },
+      encoding: 'utf8',
+    });
+    return (JSON.parse(shown) as { url: string }).url;
   }
 
   async function hubOf(context: BrowserContext): Promise<string | undefined> {
@@ -177,25 +187,105 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
     await active.close();
   });
 
-  it('a notebook, which reaches the hub, is nobody there but its own user', async () => {
-    const { page, home } = await arrive('brian');
-    const log = () => readFileSync(join(state, home, 'log'), 'utf8');
-    const status = await runInKernel(
+  /** What a hub answers to requests that a user's kernel makes to the hub's own port. */
+  async function fromNotebook(
+    page: Page,
+    requests: readonly { path: string; headers: Readonly<Record<string, string>> }[],
+  ): Promise<string[]> {
+    const output = await runInKernel(
       page,
       `
-import http.cookiejar, os, urllib.error, urllib.request
-cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-url = os.environ["JUPYTERHUB_API_URL"].removesuffix("/api") + "/login"
-request = urllib.request.Request(url, headers={"REMOTE_USER": "victim"})
-try:
-    print(urllib.request.build_opener(cookies).open(request).status)
-except urllib.error.HTTPError as error:
-    print(error.code)
+import http.client, json, os, urllib.parse
+hub = urllib.parse.urlparse(os.environ["JUPYTERHUB_API_URL"])
+answers = []
+for request in json.loads(${JSON.stringify(JSON.stringify(requests))}):
+    connection = http.client.HTTPConnection(hub.hostname, hub.port)
+    connection.putrequest("GET", hub.path.removesuffix("/api") + request["path"])
+    for name, value in request["headers"].items():
+        connection.putheader(name, value.encode())
+    connection.endheaders()
+    answer = connection.getresponse()
+    answers.append(str(answer.status) + " " + (answer.headers["Location"] or "")
+        + (" logged in" if "jupyterhub-hub-login" in str(answer.headers) else ""))
+print(json.dumps(answers))
 `,
     );
-    assert.equal(status, '403');
+    return JSON.parse(output) as string[];
+  }
+
+  const proofOf = (secret: string, user: string, bucket: string) =>
+    new LoginProofs([secret]).issue('hub', user, bucket) ?? '';
+
+  it('a notebook, which reaches the hub, is nobody there but its own user', async () => {
+    const { page, home } = await arrive('brian');
+    const other = home === 'hub-0' ? 'hub-1' : 'hub-0';
+    const key = deriveLoginKey(readFileSync(join(state, 'login-secret'), 'utf8'), 'hub', other);
+    const log = () => readFileSync(join(state, home, 'log'), 'utf8');
+    const REMOTE_USER = 'victim';
+    const expiry = Math.floor(Date.now() / 1_000) + 60;
+    const proofs: Readonly<Record<string, string>>[] = [
+      {},
+      { 'X-Shard-Login': '' },
+      { 'X-Shard-Login': 'victim' },
+      { 'X-Shard-Login': proofOf('x'.repeat(32), 'victim', home) },
+      { 'X-Shard-Login': proofOf(key, 'victim', home) }, // by the key of a hub that was taken over
+      { 'X-Shard-Login': proofOf('', 'victim', home) },
+      { Cookie: `hub=${home}` },
+      { Cookie: `hub=${home}.${expiry}.${'A'.repeat(43)}` },
+      // These made the authenticator throw.
+      { Cookie: 'hub=a.\u00b2.x' },
+      { Cookie: `hub=a.${'9'.repeat(5_000)}.x` },
+      { Authorization: 'token x' },
+    ];
+    const requests = proofs.map((headers) => ({
+      path: '/login',
+      headers: { REMOTE_USER, ...headers },
+    }));
+    const answers = await fromNotebook(page, requests);
+    assert.deepEqual(
+      answers,
+      proofs.map(() => '403 '),
+    );
     assert.doesNotMatch(log(), /User logged in: victim/);
+    assert.doesNotMatch(log(), /Traceback|Uncaught/);
     await page.close();
+  });
+
+  it('whatever a user sends to the edge, the hub logs in who the edge knows', async () => {
+    const key = deriveLoginKey(readFileSync(join(state, 'login-secret'), 'utf8'), 'hub', 'hub-0');
+    const forged: Readonly<Record<string, string>>[] = [
+      { REMOTE_USER: 'victim', 'Remote-User': 'victim', 'X-Forwarded-User': 'victim' },
+      { 'X-Shard-Login': proofOf(key, 'victim', 'hub-0') },
+      { 'X-Shard-Login': 'x', 'X-Shard-Bucket': 'hub-1' },
+      { X_Shard_Login: 'x' },
+    ];
+    for (const headers of forged) {
+      const response = await fetch(`${example.url}/hub/login`, {
+        headers: { ...headers, Authorization: `Basic ${btoa('user-7:user-7')}` },
+        redirect: 'manual',
+      });
+      assert.equal(response.status, 302);
+    }
+    for (const hub of ['hub-0', 'hub-1'])
+      assert.doesNotMatch(readFileSync(join(state, hub, 'log'), 'utf8'), /User logged in: victim/);
+  });
+
+  it('a session of somebody before does not live on by a token that proves nothing', async () => {
+    const home = homes.get('iana') ?? '';
+    const other = USERS.find((user) => user !== 'iana' && homes.get(user) === home) ?? '';
+    const cookies = await contextOf('iana').cookies(`${example.url}/hub/`);
+    const Cookie = cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+    const asked = async (user: string, Authorization: string): Promise<string> => {
+      // At the hub's own port: the edge would take Authorization for its own.
+      const response = await fetch(`${hubUrl(home)}/hub/home`, {
+        headers: { Cookie, REMOTE_USER: user, Authorization },
+        redirect: 'manual',
+      });
+      return String(response.status);
+    };
+    assert.equal(await asked('iana', ''), '200');
+    for (const token of ['token x', 'Bearer x', 'token '])
+      assert.equal(await asked(other, token), '302', token);
   });
 
   it('ends at Ctrl-C with all that it has started, also while it starts', async () => {

@@ -119,7 +119,9 @@ describe('a login proof', needsJupyterHub, () => {
     'an expiry that is a text': jwt({ ...claims, exp: String(NOW + 60) }),
     'an expiry that is true': jwt({ ...claims, exp: true }),
     'an expiry in a day': jwt({ ...claims, exp: NOW + 86_400 }),
-    'an expiry of 5,000 digits': jwt(`{"sub":"iana","aud":"hub/hub-0","iat":1,"exp":${'9'.repeat(5_000)}}`),
+    'an expiry of 5,000 digits': jwt(
+      `{"sub":"iana","aud":"hub/hub-0","iat":1,"exp":${'9'.repeat(5_000)}}`,
+    ),
     'an expiry of infinity': jwt('{"sub":"iana","aud":"hub/hub-0","iat":1,"exp":1e999}'),
     'a time of issue in an hour': jwt({ ...claims, iat: NOW + 3_600, exp: NOW + 3_660 }),
     'no time of issue': jwt({ ...claims, iat: undefined }),

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deriveLoginKey } from '../../src/login-proof.js';
 import { startEdge } from '../edge.js';
 import { askedToEnd } from '../local.js';
 import { hasJupyterHub, JupyterHub } from './hub.js';
@@ -18,19 +19,22 @@ if (!hasJupyterHub()) {
   process.stderr.write('jupyterhub is not there: run test/install-servers.sh\n');
   process.exit(1);
 }
-// By it the hubs tell who came through the edge from who did not.
-function readSecret(): string {
-  const file = join(state, 'cookie-secret');
+// Each hub gets a key that is derived from it, and by which it knows who has come through the edge.
+function readLoginSecret(): string {
+  const file = join(state, 'login-secret');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString('hex'), { mode: 0o600 });
   return readFileSync(file, 'utf8');
 }
 
 async function run(): Promise<void> {
-  const secret = readSecret();
+  const loginSecret = readLoginSecret();
   const config = here('jupyterhub_config.py');
-  const env = { SHARDER_COOKIE_SECRET: secret };
   for (const name of ['hub-0', 'hub-1']) {
+    const env = {
+      SHARDER_LOGIN_KEY: deriveLoginKey(loginSecret, 'hub', name),
+      SHARDER_BUCKET: name,
+    };
     hubs.set(name, await JupyterHub.start(join(state, name), config, env));
   }
   const areUp = Promise.all([...hubs.values()].map((hub) => hub.answers())).then(() => true);
@@ -41,7 +45,7 @@ async function run(): Promise<void> {
     database: `sqlite:${join(state, 'sharder.db')}`,
     hubs: [...hubs].map(([name, { url }]) => ({ name, url })),
     users: USERS.split(' '),
-    secret,
+    loginSecret,
   });
   process.stdout.write(
     `Two JupyterHubs at ${edge.url}. Log in as iana with the password iana, or as brian with brian.\n`,
