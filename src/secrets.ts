@@ -51,7 +51,7 @@ export function parseSecretList(name: string, text: string): string[] {
   const why =
     wrong < 0
       ? 'has no secret in it'
-      : `number ${wrong + 1} must have at least ${MIN_SECRET_LENGTH} characters, all of them visible ASCII`;
+      : `number ${wrong + 1} must have at least ${MIN_SECRET_LENGTH} characters, all of them visible ASCII (commas and spaces separate)`;
   throw new SharderError('settings', `${name}: ${why}; make one with: openssl rand -hex 32`);
 }
 

@@ -161,6 +161,17 @@ describe('a signed cookie takes the user to the own bucket, or proves nothing', 
     'as it was given': ({ good }) => good,
     'among others': ({ good }) => `a=b; ${good}; c=d`,
     'in the second header': ({ good }) => ['a=b', good],
+    // Another host of the same site can add a cookie of the same name: it must not hide the right one.
+    'behind one that another host has set': (holder) => `${forged(holder)}; ${holder.good}`,
+    'before one that another host has set': (holder) => `${holder.good}; ${forged(holder)}`,
+    'behind junk': ({ good }) => `hub=junk; hub=; hub; ${good}`,
+    'among a hundred': ({ good }) =>
+      [...many(50, 'hub=junk'), good, ...many(50, 'hub=x')].join('; '),
+    'twice the same': ({ good }) => `${good}; ${good}`,
+    'in two headers, before a forged one': (holder) => [holder.good, forged(holder)],
+    'in two headers, behind a forged one': (holder) => [forged(holder), holder.good],
+    'under the name that it has behind TLS': ({ good }) => `__Host-${good}`,
+    'under both names, one of them forged': (holder) => `__Host-${forged(holder)}; ${holder.good}`,
   };
   const proveNothing: Cookies = {
     'another secret': forged,
@@ -185,12 +196,9 @@ describe('a signed cookie takes the user to the own bucket, or proves nothing', 
     'longer by a letter': ({ good }) => `${good}A`,
     empty: () => 'hub=',
     'no value': () => 'hub',
-    'twice, the good one first': (holder) => `${holder.good}; ${forged(holder)}`,
-    'twice, the good one last': (holder) => `${forged(holder)}; ${holder.good}`,
-    'twice the same': ({ good }) => `${good}; ${good}`,
-    'in two headers, the good one first': (holder) => [holder.good, forged(holder)],
-    'in two headers, the good one last': (holder) => [forged(holder), holder.good],
     'percent-encoded': ({ good }) => good.replace('=h', '=%68'),
+    'two forged ones': (holder) => `${forged(holder)}; __Host-${forged(holder)}`,
+    'another prefix': ({ good }) => `__Secure-${good}`,
     'an encoded line end': ({ good, other }) => good.replace('=', `=${other}%0A`),
     'in quotes': ({ good }) => `${good.replace('=', '="')}"`,
     'a space inside': ({ good }) => good.replace('.', ' .'),
@@ -337,9 +345,10 @@ describe('an answer for one is never given to another', needsNginx, () => {
         const response = await edge().visit(user, [`X-Forwarded-Proto: ${scheme}`]);
         const { bucket } = await assertOwn(edge(), user, response);
         const [cookie = '', ...attributes] = response?.headers.get('set-cookie')?.split('; ') ?? [];
+        const name = /^https$/i.test(scheme) ? '__Host-hub' : 'hub';
         assert.equal(
           cookie,
-          `hub=${signed(user, bucket, { expiry: Number(cookie.split('.')[1]) })}`,
+          `${name}=${signed(user, bucket, { expiry: Number(cookie.split('.')[1]) })}`,
         );
         assert.equal(attributes.includes('Secure'), /^https$/i.test(scheme), `${user}, ${scheme}`);
       }),

@@ -403,7 +403,11 @@ describe('a secret', () => {
   });
 
   it('of each list is read by the one rule that Python and njs go by too', () => {
-    const names = ['SHARDER_COOKIE_SECRET', 'SHARDER_PROXY_SECRET', 'SHARDER_LOGIN_SECRET'] as const;
+    const names = [
+      'SHARDER_COOKIE_SECRET',
+      'SHARDER_PROXY_SECRET',
+      'SHARDER_LOGIN_SECRET',
+    ] as const;
     const env = (text: string) => Object.fromEntries(names.map((name) => [name, text]));
     for (const { text, secrets } of secretLists) {
       if (secrets) {

@@ -17,6 +17,7 @@ import { Nginx } from './nginx.js';
 import { Service } from './service.js';
 
 export const SECRET = '0123456789abcdef0123456789abcdef';
+export const PROXY_SECRET = 'fedcba9876543210fedcba9876543210';
 
 /** A request as it reached a bucket's server. */
 export interface Received {
@@ -33,6 +34,8 @@ export interface EdgeOptions {
   readonly route?: 'asked' | 'signed';
   /** The Sharder's secret. Default: none, or SECRET where cookies are to be signed. */
   readonly secret?: string;
+  /** Login keys are derived from it; then nginx has a proxy secret too. Default: none. */
+  readonly loginSecret?: string;
   /** Names of the kind hub's buckets. Default: hub-0, hub-1 and hub-2. */
   readonly buckets?: readonly string[];
   /** One server for all buckets: the URL of each has its name for a path. */
@@ -42,6 +45,8 @@ export interface EdgeOptions {
   /** More names that may log in, beside those of `newUser`. */
   readonly users?: readonly string[];
   readonly edit?: Readonly<Record<string, (text: string) => string>>;
+  /** Headers that the site has added to the list of claims. */
+  readonly claims?: readonly string[];
 }
 
 const cleanups: (() => unknown)[] = [];
@@ -83,7 +88,14 @@ export class Edge {
     const rendered = await run(['render', 'nginx'], { env: { DATABASE_URL: url } });
     const service = await Service.start(url, {
       cwd: temporaryDirectory(),
-      env: { SHARDER_COOKIE_SECRET: secret, SHARDER_TRUSTED_PROXIES: '127.0.0.1' },
+      env: {
+        SHARDER_COOKIE_SECRET: secret,
+        SHARDER_TRUSTED_PROXIES: '127.0.0.1',
+        ...(options.loginSecret !== undefined && {
+          SHARDER_LOGIN_SECRET: options.loginSecret,
+          SHARDER_PROXY_SECRET: PROXY_SECRET,
+        }),
+      },
     });
     const users = [...Array.from({ length: 200 }, (_, i) => newName(i)), ...(options.users ?? [])];
     const nginx = await Nginx.start({
@@ -91,6 +103,8 @@ export class Edge {
       upstreams: rendered.stdout,
       users: Object.fromEntries(users.map((name) => [name, 'pass'])),
       ...(route === 'signed' && { secret: SECRET }),
+      ...(options.loginSecret !== undefined && { proxySecret: PROXY_SECRET }),
+      ...(options.claims && { claims: options.claims }),
       edit: {
         ...options.edit,
         'edge.conf': (text) =>

@@ -50,6 +50,8 @@ export interface NginxOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** What proves to the Sharders that it is nginx that asks. */
   readonly proxySecret?: string;
+  /** Headers that the site has added to the list of claims. */
+  readonly claims?: readonly string[];
   /** Default: a free one. */
   readonly port?: number;
   /** Last changes to a file, by its name below nginx/. */
@@ -123,7 +125,7 @@ export class Nginx {
   }
 
   #prepare(options: NginxOptions): void {
-    const { sharders, upstreams, users = {}, secret, proxySecret, edit = {} } = options;
+    const { sharders, upstreams, users = {}, secret, proxySecret, claims, edit = {} } = options;
     chmodSync(this.dir, 0o755); // started by root, nginx's workers are somebody else
     cpSync(SOURCE, this.dir, { recursive: true, filter: (file) => !file.endsWith('.ts') });
     mkdirSync(join(this.dir, 'tmp'));
@@ -132,6 +134,11 @@ export class Nginx {
     if (proxySecret !== undefined) {
       const line = `proxy_set_header X-Shard-Proxy-Secret "${proxySecret}";\n`;
       writeFileSync(join(this.dir, 'sharder', 'secret.conf'), line, { mode: 0o600 });
+    }
+    if (claims) {
+      mkdirSync(join(this.dir, 'sharder', 'claims.d'));
+      const headers = claims.map((name) => `proxy_set_header ${name} "";\n`);
+      writeFileSync(join(this.dir, 'sharder', 'claims.d', 'site.conf'), headers.join(''));
     }
     const passwords = Object.entries(users).map(([name, word]) => `${name}:{PLAIN}${word}\n`);
     writeFileSync(join(this.dir, 'users'), passwords.join(''));

@@ -41,14 +41,22 @@ export async function render(options: RenderOptions): Promise<void> {
 }
 
 async function renderOnce(database: Database, hosts: Hosts): Promise<Rendered> {
-  const { buckets, hashed } = await database.read(async (knex) => ({
+  const { buckets, kinds, hashed } = await database.read(async (knex) => ({
     buckets: await listBuckets(knex),
+    kinds: await listKindRows(knex),
     hashed: await readHashed(knex),
   }));
+  const setCookies = kinds.filter(({ settings }) => settings.cookie && settings.key === 'user');
   // Without one bucket's address the whole kind would be gone.
   const isHashed = ({ kind }: { kind: string }) => hashed.some((each) => each.kind === kind);
   const kept = hostNames(buckets.filter(isHashed));
-  return renderNginx(buckets, await hosts.resolve(hostNames(buckets), kept), hashed);
+  const addresses = await hosts.resolve(hostNames(buckets), kept);
+  return renderNginx(
+    buckets,
+    addresses,
+    hashed,
+    setCookies.map(({ name }) => name),
+  );
 }
 
 // With its pins, of which one more is read than the file may have.

@@ -2,8 +2,8 @@
 
 import { HOST_PREFIX } from '../http/cookie.js';
 
-// Browsers send a cookie once or twice. Somebody who sends more than this of ours loses all cookies.
-const MAX_RUNS = 16;
+// Browsers send a cookie once or twice. A client that sends ours in more places than this loses all cookies.
+const MAX_RUNS = 8;
 
 // nginx reads no parameter of more than 4,096 bytes.
 const MAX_NAMES_LENGTH = 2_500;

@@ -35,12 +35,14 @@ type Told = Pick<Bucket, 'kind' | 'name' | 'url'> & Partial<Pick<Bucket, 'weight
 
 /**
  * A file for nginx's block `http`, of the buckets with a URL; and of the kinds of the policy `hash`, so that
- * nginx routes to them alone. Pure; `addresses` of `hostNames`.
+ * nginx routes to them alone. Pure; `addresses` of `hostNames`. `cookieKinds` are the kinds that set a
+ * cookie, which buckets do not see; default: the kinds of all buckets.
  */
 export function renderNginx(
   buckets: readonly Told[],
   addresses: Addresses = new Map(),
   hashed: readonly HashedKind[] = [],
+  cookieKinds: readonly string[] = [...new Set(buckets.map(({ kind }) => kind))],
 ): Rendered {
   const targets: Target[] = [];
   const leftOut: string[] = [];
@@ -71,6 +73,7 @@ export function renderNginx(
     ),
     map('$sharder_base', targets, ({ base }) => base, isPlain),
     map('$sharder_host', targets, ({ host }) => host, isPlain),
+    renderCookies(cookieKinds.filter((kind) => KIND_PATTERN.test(kind))),
   ];
   const rings: string[] = [];
   const whole: [kind: string, name: string][] = [];
@@ -83,8 +86,6 @@ export function renderNginx(
     }
   }
   if (hashed.length > 0) text.push(...rings, renderHashed(whole));
-  const kinds = new Set([...buckets, ...hashed].map(({ kind }) => kind));
-  text.push(renderCookies([...kinds].filter((kind) => KIND_PATTERN.test(kind)).sort()));
   return { text: text.join('\n'), leftOut };
 }
 

@@ -358,13 +358,18 @@ describe('nginx that asks for a kind by hash', needsNginx, () => {
       `location ${path} {\n set $sharder_kind ${kind};\n include sharder/route.conf;\n }\n`;
     const nginx = await Nginx.start({
       sharders: [sharder.port],
-      upstreams: renderNginx(await database.read((knex) => listBuckets(knex))).text,
+      upstreams: renderNginx(
+        await database.read((knex) => listBuckets(knex)),
+        undefined,
+        [],
+        ['user'], // the bucket's own cookie `session` goes on to it
+      ).text,
       users: { iana: 'open' },
       edit: {
         'edge.conf': (text) =>
           text
             .replace('location / {', () => `${location('/session/', 'session')}location / {`)
-            .replace('set $sharder_kind hub', () => 'set $sharder_kind user'),
+            .replaceAll('set $sharder_kind hub', () => 'set $sharder_kind user'),
       },
     });
     running.push(nginx);

@@ -52,6 +52,8 @@ describe('render nginx', () => {
         { kind: 'homedir', name: 'home-0', url: 'http://[::1]' },
       ],
       new Map([['hub-1.example', ['10.0.0.11', '2001:db8::11']]]),
+      [],
+      [],
     );
     assert.deepEqual(leftOut, []);
     assert.equal(
@@ -86,6 +88,11 @@ map "$sharder_kind/$sharder_bucket" $sharder_host {
     "hub/hub-0" "10.0.0.10";
     "hub/hub-1" "hub-1.example";
     "homedir/home-0" "[::1]";
+}
+
+# The Sharder's cookies are for the edge: a bucket gets the others.
+map $http_cookie $sharder_other_cookies {
+    default $http_cookie;
 }
 `,
     );
