@@ -2,9 +2,9 @@
 // documentation has it, to a real Sharder.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -13,25 +13,12 @@ import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { declareKinds, type Database } from '../src/index.js';
 import { open, temporaryDirectory } from './engines.js';
-import { eventually } from './load.js';
-import { freePort } from './postgres.js';
+import { block, blocks, needsProgram, programs, Proxy } from './proxies.js';
+import { PROXY_SECRET, SECRET } from './edge.js';
 import { Service } from './service.js';
 import { openWebSocket, startUpstream, type Seen } from './upstream.js';
 
-const PAGE = readFileSync(fileURLToPath(new URL('../docs/proxies.md', import.meta.url)), 'utf8');
-
-/** The blocks of code below a heading, of one language. */
-function blocks(heading: string, language: string): string[] {
-  const [, section = ''] = PAGE.split(`\n## ${heading}\n`);
-  const own = section.split('\n## ')[0] ?? '';
-  const found = [...own.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(([, of]) => of === language);
-  assert.ok(found.length > 0, `no ${language} below ${heading}`);
-  return found.map(([, , text = '']) => text);
-}
-
-function block(heading: string, language: string): string {
-  return blocks(heading, language)[0] ?? '';
-}
+const CLAIMS_FILE = fileURLToPath(new URL('../nginx/sharder/claims.conf', import.meta.url));
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -39,110 +26,46 @@ const login = (user: string): Headers => ({ Authorization: `Basic ${btoa(`${user
 
 // A name in its own right, so that a proxy which joins or drops it is told from one that passes it on.
 const EVIL = 'evil';
-const CLAIMS: Headers = {
-  REMOTE_USER: EVIL,
-  'Remote-User': EVIL,
-  'X-Remote-User': EVIL,
-  'X-Forwarded-User': EVIL,
-  'X-Shard-Bucket': 'hub-1',
-  'X-Shard-Url': `http://${EVIL}`,
-  'X-Shard-Reason': EVIL,
-  X_Remote_User: EVIL,
-  X_Forwarded_User: EVIL,
-  'X-Forwarded-Email': EVIL,
-  'X-Auth-Request-User': EVIL,
-  'Remote-Groups': EVIL,
-  Forwarded: `for=${EVIL}`,
-};
+const listed = [
+  ...readFileSync(CLAIMS_FILE, 'utf8').matchAll(/^proxy_set_header (\S+) "";$/gm),
+].map(([, name = '']) => name);
+const claimed = [
+  ...new Set([...listed, ...listed.map((name) => name.replaceAll('-', '_'))]),
+  ...['REMOTE_USER', 'X-Shard-Login', 'X_Shard_Login'],
+];
+
+// HAProxy reads a hundred headers at most.
+const CLAIMS: readonly Headers[] = Array.from({ length: Math.ceil(claimed.length / 50) }, (_, i) =>
+  Object.fromEntries(claimed.slice(i * 50, i * 50 + 50).map((name) => [name, EVIL])),
+);
 
 // Run --------------------------------------------------------------------------------------------------
 
-interface Program {
-  readonly name: string;
-  /** The command that runs it, with the page's text for these addresses in this directory. */
-  prepare(dir: string, place: (text: string) => string): string[];
-  readonly env?: () => NodeJS.ProcessEnv;
-}
-
-const caddyHash = (password: string): string =>
-  execFileSync('caddy', ['hash-password', '--plaintext', password], { encoding: 'utf8' }).trim();
-const cryptHash = (password: string): string =>
-  execFileSync('openssl', ['passwd', '-6', password], { encoding: 'utf8' }).trim();
-
-const programs: Program[] = [
-  {
-    name: 'Caddy',
-    prepare(dir, place) {
-      const file = join(dir, 'Caddyfile');
-      // Its port for administration would be the same for every Caddy on the machine.
-      writeFileSync(file, `{\n\tadmin off\n}\n\n${place(block('Caddy', 'caddyfile'))}`);
-      return ['caddy', 'run', '--config', file];
-    },
-    env: () => ({ IANA: caddyHash('iana'), BRIAN: caddyHash('brian') }),
-  },
-  {
-    name: 'HAProxy',
-    prepare(dir, place) {
-      const file = join(dir, 'haproxy.cfg');
-      writeFileSync(file, place(block('HAProxy', 'haproxy')));
-      writeFileSync(join(dir, 'sharder.lua'), place(block('HAProxy', 'lua')));
-      writeFileSync(join(dir, 'buckets.map'), block('HAProxy', 'text'));
-      return ['haproxy', '-db', '-f', file];
-    },
-    env: () => ({ IANA: cryptHash('iana'), BRIAN: cryptHash('brian') }),
-  },
-];
-
 for (const program of programs) {
-  const command = program.name.toLowerCase();
-  const isMissing = spawnSync(command, ['version']).error !== undefined;
-  const why = `${program.name} is not installed: run test/install-servers.sh`;
-  if (isMissing && process.env.CI) throw new Error(why);
-
-  describe(`${program.name}, as docs/proxies.md has it`, { skip: isMissing && why }, () => {
+  describe(`${program.name}, as docs/proxies.md has it`, needsProgram(program), () => {
     let url = '';
     let database: Database;
     let sharder: Service;
-    let running: ChildProcess;
-    let output = '';
+    let proxy: Proxy;
 
     before(async () => {
-      const dir = temporaryDirectory();
-      const location = `sqlite:${join(dir, 'sharder.db')}`;
+      const cwd = temporaryDirectory();
+      const location = `sqlite:${join(cwd, 'sharder.db')}`;
       // hub-2 is a bucket for which the page has no address.
       const buckets = ['hub-0', 'hub-1', 'hub-2'].map((name) => ({ name }));
       database = await open(location);
       await declareKinds(database, { hub: { buckets } }, 'test');
-      sharder = await Service.start(location, { cwd: dir });
+      const env = { SHARDER_PROXY_SECRET: PROXY_SECRET };
+      sharder = await Service.start(location, { cwd, env });
       const [first, second] = [await startUpstream('hub-0'), await startUpstream('hub-1')];
-      const port = await freePort();
-      url = `http://127.0.0.1:${port}`;
-
-      const place = (text: string): string =>
-        text
-          .replaceAll('127.0.0.1:8080', `127.0.0.1:${port}`)
-          .replaceAll('127.0.0.1:8888', new URL(sharder.url).host)
-          .replaceAll('10.0.0.10:8000', new URL(first.url).host)
-          .replaceAll('10.0.0.11:8000', new URL(second.url).host)
-          .replaceAll('/etc/haproxy', dir);
-      const [name = '', ...args] = program.prepare(dir, place);
-      running = spawn(name, args, {
-        cwd: dir,
-        env: { ...process.env, HOME: dir, ...program.env?.() },
-        stdio: ['ignore', 'pipe', 'pipe'],
+      proxy = await Proxy.start(program, {
+        sharder: sharder.url,
+        buckets: [first.url, second.url],
+        proxySecret: PROXY_SECRET,
       });
-      for (const stream of [running.stdout, running.stderr])
-        stream?.setEncoding('utf8').on('data', (text: string) => (output += text));
-      await eventually('it listens', () => {
-        assert.equal(running.exitCode, null, output);
-        return fetch(url).then(Boolean, () => false);
-      });
+      ({ url } = proxy);
     });
-    after(async () => {
-      const exited = once(running, 'exit');
-      running.kill('SIGTERM');
-      await exited;
-    });
+    after(() => proxy.stop());
 
     async function visit(user: string, path = '/', headers: Headers = {}): Promise<Seen> {
       const response = await fetch(url + path, { headers: { ...headers, ...login(user) } });
@@ -167,18 +90,38 @@ for (const program of programs) {
     });
 
     it('lets nobody through without a login', async () => {
-      for (const headers of [{}, { Authorization: `Basic ${btoa('iana:wrong')}` }, CLAIMS])
+      for (const headers of [{}, { Authorization: `Basic ${btoa('iana:wrong')}` }, ...CLAIMS])
         assert.equal((await fetch(url, { headers })).status, 401);
     });
 
     it('takes nothing for true that a client says of itself, and passes none of it on', async () => {
-      const seen = await visit('iana', '/', CLAIMS);
-      assert.equal(seen.bucket, 'hub-0');
-      assert.equal(seen.headers.remote_user, 'iana');
-      assert.ok(!JSON.stringify(seen).includes(EVIL), JSON.stringify(seen));
+      for (const claims of CLAIMS) {
+        for (const path of ['/', '/hub/login']) {
+          const seen = await visit('iana', path, claims);
+          assert.equal(seen.bucket, 'hub-0');
+          assert.equal(seen.headers.remote_user, 'iana');
+          assert.ok(!JSON.stringify(seen).includes(EVIL), JSON.stringify(seen));
+          assert.ok(!JSON.stringify(seen).includes(PROXY_SECRET));
+        }
+      }
       // Nor did it ask for anybody else.
       const names = await database.knex('shard').pluck<string[]>('name');
       assert.ok(!names.includes(EVIL), names.join());
+    });
+
+    it('gives the browser the cookie, and the bucket all cookies but this one', async () => {
+      const response = await fetch(url, { headers: login('iana') });
+      assert.match(response.headers.getSetCookie()[0] ?? '', /^hub=hub-0;/);
+      for (const [sent, kept] of [
+        ['hub=hub-0', undefined],
+        ['hub=x; a=b', 'a=b'],
+        ['a=b; hub=x; c=d; __Host-hub=y', 'a=b; c=d'],
+        ['a=hub=x; hubs=1; my-hub=2', 'a=hub=x; hubs=1; my-hub=2'],
+        ['hub=x; a=1; '.repeat(20).slice(0, -2), 'a=1; '.repeat(20).slice(0, -2)],
+      ] as const) {
+        const { headers } = await visit('iana', '/', { Cookie: sent });
+        assert.equal(headers.cookie, kept);
+      }
     });
 
     it('tells the bucket who it is, whatever the client calls a header of the connection', async () => {
@@ -226,6 +169,12 @@ for (const program of programs) {
   });
 }
 
+interface ForwardAuth {
+  readonly address: string;
+  readonly authRequestHeaders: string[];
+  readonly authResponseHeaders: string[];
+}
+
 // Replayed ---------------------------------------------------------------------------------------------
 
 const USER_HEADER = 'X-Remote-User';
@@ -239,18 +188,25 @@ describe('requests as Traefik and Envoy send them, answered by a Sharder', () =>
     await declareKinds(await open(location), { hub: { buckets } }, 'test');
     const service = await Service.start(location, {
       cwd,
-      env: { SHARDER_USER_HEADER: USER_HEADER },
+      env: {
+        SHARDER_USER_HEADER: USER_HEADER,
+        SHARDER_PROXY_SECRET: PROXY_SECRET,
+        SHARDER_LOGIN_SECRET: SECRET,
+      },
     });
     ({ url } = service);
   });
 
   /** What is common to both: the answers that let through, and that do not. */
-  async function holds(send: (headers: Headers) => Promise<Response>): Promise<void> {
+  async function holds(ask: (headers: Headers) => Promise<Response>): Promise<void> {
+    assert.equal((await ask({ [USER_HEADER]: 'iana' })).status, 403);
+    const send = (headers: Headers) => ask({ 'X-Shard-Proxy-Secret': PROXY_SECRET, ...headers });
     const known = await send({ [USER_HEADER]: 'iana' });
+    assert.match(known.headers.get('x-shard-login') ?? '', /^eyJ/);
     assert.equal(known.status, 200);
     assert.equal(await known.text(), '');
     assert.equal(known.headers.get('x-shard-bucket'), 'hub-0');
-    assert.match(known.headers.getSetCookie()[0] ?? '', /^hub=hub-0;/);
+    assert.match(known.headers.getSetCookie()[0] ?? '', /^(__Host-)?hub=hub-0;/);
     assert.equal((await send({})).status, 401);
     assert.equal((await send({ [USER_HEADER]: 'a\tb' })).status, 403);
   }
@@ -263,22 +219,24 @@ describe('requests as Traefik and Envoy send them, answered by a Sharder', () =>
           middlewares: {
             login: { basicAuth: { headerField: string } };
             sharder: {
-              forwardAuth: {
-                address: string;
-                authRequestHeaders: string[];
-                authResponseHeaders: string[];
-                addAuthCookiesToResponse: string[];
-              };
+              forwardAuth: ForwardAuth;
             };
+            'sharder-login': { forwardAuth: ForwardAuth };
           };
         };
       }
     ).http;
     const { forwardAuth } = middlewares.sharder;
+    const { forwardAuth: atLogin } = middlewares['sharder-login'];
     assert.equal(middlewares.login.basicAuth.headerField, USER_HEADER);
     assert.ok(forwardAuth.authRequestHeaders.includes(USER_HEADER));
     assert.deepEqual(forwardAuth.authResponseHeaders, ['X-Shard-Bucket']);
-    assert.deepEqual(forwardAuth.addAuthCookiesToResponse, ['hub']);
+    for (const each of [forwardAuth, atLogin]) {
+      assert.ok(each.authRequestHeaders.includes('X-Shard-Proxy-Secret'));
+      assert.ok(!each.authRequestHeaders.includes('Cookie'));
+      assert.equal(each.address, forwardAuth.address);
+    }
+    assert.deepEqual(atLogin.authResponseHeaders, ['X-Shard-Bucket', 'X-Shard-Login']);
     const { pathname } = new URL(forwardAuth.address);
     for (const method of ['GET', 'POST', 'PUT']) {
       await holds((headers) =>
@@ -296,13 +254,28 @@ describe('requests as Traefik and Envoy send them, answered by a Sharder', () =>
     }
   });
 
+  for (const proxy of ['Traefik', 'Envoy']) {
+    it(`the command for ${proxy}'s list of headers prints all of them`, () => {
+      const command = block(proxy, 'sh').replace('nginx/sharder/claims.conf', CLAIMS_FILE);
+      const printed = execFileSync('sh', ['-c', command], { encoding: 'utf8' });
+      const names = printed.match(/[\w-]{3,}(?=: ""$)|(?<=remove: )[\w-]+$/gm) ?? [];
+      assert.deepEqual(
+        names.map((name) => name.toLowerCase()),
+        listed.map((name) => name.toLowerCase()),
+      );
+    });
+  }
+
   it("Envoy's ext_authz: the method and path of the request behind path_prefix, without a body", async () => {
     const manager = parse(block('Envoy', 'yaml')) as {
       http_filters: {
         typed_config: {
           forward_username_header?: string;
           allowed_headers?: { patterns: { exact: string }[] };
-          http_service?: { path_prefix: string };
+          http_service?: {
+            path_prefix: string;
+            authorization_request: { headers_to_add: { key: string }[] };
+          };
         };
       }[];
     };
@@ -310,6 +283,10 @@ describe('requests as Traefik and Envoy send them, answered by a Sharder', () =>
     assert.equal(basic?.forward_username_header, USER_HEADER.toLowerCase());
     assert.equal(authz?.allowed_headers?.patterns[0]?.exact, USER_HEADER.toLowerCase());
     const prefix = authz.http_service?.path_prefix ?? '';
+    assert.equal(
+      authz.http_service?.authorization_request.headers_to_add[0]?.key,
+      'x-shard-proxy-secret',
+    );
     for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
       for (const path of ['/', '/user/iana/lab?reset&next=%2F', '//evil', '/a%2f..%2fb']) {
         await holds((headers) =>
