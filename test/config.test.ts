@@ -176,6 +176,14 @@ kinds:
     ['"[::1]:8888"', '::1', 8888],
     ['"[::]:65535"', '::', 65_535],
   ];
+  it('is to listen on a unix socket', () => {
+    const { listen, listen_mode, listen_group } = read(
+      "listen: unix:/run/sharder.sock\nlisten_mode: '0660'\nlisten_group: www-data",
+    );
+    assert.deepEqual(listen, { path: '/run/sharder.sock' });
+    assert.deepEqual([listen_mode, listen_group], [0o660, 'www-data']);
+  });
+
   for (const [listen, host, port] of listens) {
     it(`is to listen at ${listen}`, () => {
       assert.deepEqual(read(`listen: ${listen}`).listen, { host, port });
@@ -231,6 +239,14 @@ describe('a mistake', () => {
     ['listen: "localhost:65536"', /^listen: /],
     ['listen: "localhost:0x10"', /^listen: /],
     ['listen: "::1:8888"', /^listen: /],
+    [
+      'listen: unix:sharder.sock',
+      /^listen: "unix:sharder.sock" must be unix: and an absolute path/,
+    ],
+    [`listen: unix:/${'x'.repeat(107)}`, /^listen: .* of at most 107 bytes/],
+    ['listen_mode: 0999', /^listen_mode: must be three octal digits/],
+    ['listen_mode: rw', /^listen_mode: must be three octal digits/],
+    ['listen_group: a b', /^listen_group: is not a group/],
     ['database: 5', /^database: .*expected string/],
     ['database: mysql://host/db', /^database: is not a database URL; write sqlite:FILE or/],
     ['database: sharder.db', /^database: is not a database URL/],
