@@ -4,8 +4,28 @@
 #   DATABASE_URL           the database, as the Sharders have it
 #   SHARDERS               where they are: sharder-1:8888 sharder-2:8888
 #   EDGE_LISTEN            where to listen; default: 8080
-#   SHARDER_COOKIE_SECRET  theirs, if they have one: then signed cookies are believed
+#   SHARDER_PROXY_SECRET   theirs, by which they know the edge; or SHARDER_PROXY_SECRET_FILE
+#   SHARDER_COOKIE_SECRET  theirs, if the edge is to believe signed cookies; or SHARDER_COOKIE_SECRET_FILE
+#   IDENTITY_HEADERS       more headers that no client may send to a bucket: X-Our-User X-Our-Groups
 set -eu
+
+# The value of NAME, or what is in the file that NAME_FILE names.
+setting() {
+  local file=$1_FILE
+  if [ -n "${!file:-}" ]; then cat "${!file}"; else printf %s "${!1:-}"; fi
+}
+SHARDER_COOKIE_SECRET=$(setting SHARDER_COOKIE_SECRET)
+unset SHARDER_COOKIE_SECRET_FILE
+if [ -n "$SHARDER_COOKIE_SECRET" ]; then export SHARDER_COOKIE_SECRET; else unset SHARDER_COOKIE_SECRET; fi
+# Of several, the first is in use.
+proxy_secret=$(setting SHARDER_PROXY_SECRET | tr -s ', \t\n\v\f\r' '\n' | sed '/./!d' | head -n 1)
+LC_ALL=C
+case $proxy_secret in
+  *[!!-~]* | *[\"\\\$]*)
+    echo 'SHARDER_PROXY_SECRET: must be visible ASCII without " \ and $' >&2
+    exit 1
+    ;;
+esac
 
 here=$(dirname "$(readlink -f "$0")")
 dir=${EDGE_DIR:-/var/lib/sharder-edge}
@@ -18,6 +38,15 @@ fi
 mkdir -p "$dir/conf" "$dir/tmp" "$dir/cache"
 cp -R "$here/." "$dir/conf"
 map=$dir/conf/sharder/upstreams.conf
+
+if [ -n "$proxy_secret" ]; then
+  rm "$dir/conf/sharder/secret.conf"
+  (umask 077 && echo "proxy_set_header X-Shard-Proxy-Secret \"$proxy_secret\";" >"$dir/conf/sharder/secret.conf")
+fi
+mkdir -p "$dir/conf/sharder/claims.d"
+for header in ${IDENTITY_HEADERS:-}; do
+  echo "proxy_set_header $header \"\";"
+done >"$dir/conf/sharder/claims.d/site.conf"
 
 # The values of edge.conf.
 servers=

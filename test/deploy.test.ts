@@ -3,13 +3,14 @@
 // directory and run from there.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   accessSync,
   chmodSync,
   constants,
   existsSync,
+  mkdirSync,
   readFileSync,
   symlinkSync,
   writeFileSync,
@@ -39,7 +40,7 @@ import {
 } from './images.js';
 import { eventually } from './load.js';
 import { needsNginx, Nginx, nginxPath } from './nginx.js';
-import { freePort } from './postgres.js';
+import { freePort, postgresBin } from './postgres.js';
 import { CLI } from './service.js';
 
 /** For `describe`: skips where a program is not there, but never in CI. */
@@ -93,7 +94,7 @@ const PASSWORD = 'p@ss:w/rd %41 $HOME #"x';
 function runCompose(settings: string | undefined): { status: number | null; output: string } {
   assert.ok(compose);
   const clone = temporaryDirectory();
-  for (const name of ['docker-compose.yml', 'sharder.yml', 'Dockerfile', 'nginx'])
+  for (const name of ['docker-compose.yml', 'sharder.yml', 'Dockerfile', 'nginx', 'schema'])
     symlinkSync(join(ROOT, name), join(clone, name));
   symlinkSync('sharding.env', join(clone, '.env'));
   if (settings !== undefined) writeFileSync(join(clone, 'sharding.env'), settings);
@@ -134,7 +135,9 @@ function environment({ environment = {} }: ComposeService): Record<string, strin
 describe('docker-compose.yml', needsCompose, () => {
   it('is what Compose accepts, with no more than the copied example and a password', () => {
     const { services } = composeFile();
-    assert.deepEqual(Object.keys(services).sort(), ['db', 'edge', 'sharder-1', 'sharder-2']);
+    assert.deepEqual(Object.keys(services).sort(), [
+      ...['db', 'edge', 'roles', 'sharder-1', 'sharder-2'],
+    ]);
   });
 
   it('says what to do while sharding.env, or its password, is missing', () => {
@@ -146,22 +149,28 @@ describe('docker-compose.yml', needsCompose, () => {
     assert.match(password.output, /write a password into sharding\.env/);
   });
 
-  it('gives every part the same password, whatever its characters', () => {
+  it("gives the superuser's password to the database and to what makes the roles alone", () => {
     const file = composeFile();
-    for (const name of ['edge', 'sharder-1', 'sharder-2'])
-      assert.equal(environment(service(file, name)).PGPASSWORD, PASSWORD, name);
+    const told = Object.keys(file.services).filter((name) =>
+      Object.values(environment(service(file, name))).includes(PASSWORD),
+    );
+    assert.deepEqual(told.sort(), ['db', 'roles']);
     assert.equal(environment(service(file, 'db')).POSTGRES_PASSWORD, PASSWORD);
+    assert.equal(environment(service(file, 'roles')).PGPASSWORD, PASSWORD);
   });
 
-  it("passes the cookies' secret on where there is one, to the edge and the Sharders alone", () => {
-    const secret = 'a secret of more than thirty-two characters';
+  it('gives the edge neither the login secret nor the secret of cookies', () => {
+    const secret = 'a-secret-of-more-than-thirty-two-characters';
     const file = composeFile(`${settingsWith(PASSWORD)}\nSHARDER_COOKIE_SECRET='${secret}'\n`);
     const told = Object.keys(file.services).filter(
       (name) => environment(service(file, name)).SHARDER_COOKIE_SECRET === secret,
     );
-    assert.deepEqual(told.sort(), ['edge', 'sharder-1', 'sharder-2']);
+    assert.deepEqual(told.sort(), ['sharder-1', 'sharder-2']);
     for (const each of Object.values(composeFile().services))
       assert.equal(environment(each).SHARDER_COOKIE_SECRET, undefined);
+    const edge = service(file, 'edge');
+    assert.equal(environment(edge).SHARDER_LOGIN_SECRET_FILE, undefined);
+    assert.doesNotMatch(JSON.stringify(edge.volumes), /sharder-secrets/);
   });
 
   it('opens no port but the one of the edge, on this machine alone, and lets nothing else out of its network', () => {
@@ -214,12 +223,15 @@ describe('docker-compose.yml', needsCompose, () => {
   it('mounts what is in the repository, or what its first comment says to make', () => {
     const file = parse(read('docker-compose.yml'), { merge: true }) as ComposeFile;
     const mounted = [
-      ...Object.values(file.services).flatMap(({ volumes = [] }) => volumes),
+      ...Object.values(file.services)
+        .flatMap(({ volumes = [] }) => volumes)
+        .filter((volume) => volume.startsWith('.')), // not those of Compose itself
       ...Object.values(file.secrets).map((secret) => secret.file),
     ].map((path) => path.replace(/:.*/, ''));
     const made = ['./db', './nginx/users'];
-    assert.deepEqual([...new Set(mounted)].sort(), [...made, './sharder.yml'].sort());
-    assert.ok(existsSync(join(ROOT, 'sharder.yml')));
+    const ours = ['./sharder.yml', './schema/postgres/roles.sh'];
+    assert.deepEqual([...new Set(mounted)].sort(), [...made, ...ours].sort());
+    for (const path of ours) assert.ok(existsSync(join(ROOT, path)));
     const [comment = ''] = read('docker-compose.yml').split(/^(?!#)/m);
     for (const path of made) assert.match(comment, new RegExp(`[ /]${path.slice(2)}\\b`), path);
   });
@@ -337,44 +349,79 @@ describe('what the images have', () => {
       skip: needsCompose.skip || needsPostgres.skip || needsNginx.skip,
     },
     () => {
-      /** A role with this password, the only way in, and its database. */
+      /** The superuser of the container `db`, with a password, and its database. */
       async function makeDatabase(given: Readonly<Record<string, string>>): Promise<number> {
         const server = await postgresServer();
         const admin = await server.connect('postgres');
         const { POSTGRES_USER = '', POSTGRES_PASSWORD = '', POSTGRES_DB = '' } = given;
-        await admin.query(
-          `create role ${admin.escapeIdentifier(POSTGRES_USER)} login password ${admin.escapeLiteral(POSTGRES_PASSWORD)}`,
-        );
+        const user = admin.escapeIdentifier(POSTGRES_USER);
+        const password = admin.escapeLiteral(POSTGRES_PASSWORD);
+        await admin.query(`create role ${user} superuser login password ${password}`);
         await admin.query(
           `create database ${admin.escapeIdentifier(POSTGRES_DB)} owner ${admin.escapeIdentifier(POSTGRES_USER)}`,
         );
         const { rows } = await admin.query<{ hba_file: string }>('show hba_file');
         const hba = rows[0]?.hba_file ?? '';
-        const line = `host all "${POSTGRES_USER}" 127.0.0.1/32 scram-sha-256\n`;
+        const line = `host "${POSTGRES_DB}" all 127.0.0.1/32 scram-sha-256\n`;
         writeFileSync(hba, line + readFileSync(hba, 'utf8'));
         await admin.query('select pg_reload_conf()');
         await admin.end();
         return server.port;
       }
 
+      /** The container `roles`; resolves with the directory of its volumes when it is healthy. */
+      async function startRoles(
+        given: Readonly<Record<string, string>>,
+        port: number,
+      ): Promise<{ secrets: string; roles: ChildProcess }> {
+        const secrets = temporaryDirectory();
+        for (const name of ['sharder', 'edge']) mkdirSync(join(secrets, name));
+        const ready = join(secrets, 'ready');
+        const roles = spawn('bash', [join(ROOT, 'schema/postgres/roles.sh')], {
+          env: {
+            ...{ PATH: `${postgresBin ?? ''}:${process.env.PATH ?? ''}` },
+            ...given,
+            ...{ PGHOST: '127.0.0.1', PGPORT: String(port) },
+            ...{ SECRETS_DIR: secrets, SECRETS_HOST: `127.0.0.1:${port}`, READY: ready },
+            SECRETS_GROUP: String(process.getgid?.() ?? 0),
+          },
+          stdio: ['ignore', 'ignore', 'inherit'],
+          detached: true,
+        });
+        await eventually('the roles are there', () => {
+          assert.equal(roles.exitCode, null);
+          return existsSync(ready);
+        });
+        return { secrets, roles };
+      }
+
       it(
         'a user logs in at the edge, and arrives at the own hub, at its new address too',
         { timeout: 60_000 },
         async () => {
-          const secret = `${'a'.repeat(32)}, ${'b'.repeat(32)}`;
-          const file = composeFile(
-            `${settingsWith(PASSWORD)}\nSHARDER_COOKIE_SECRET='${secret}'\n`,
-          );
+          const file = composeFile(settingsWith(PASSWORD));
           const port = await makeDatabase(environment(service(file, 'db')));
+          const { secrets, roles } = await startRoles(environment(service(file, 'roles')), port);
           const settings = (name: string): Record<string, string> => {
-            const given = environment(service(file, name));
-            const url = given.DATABASE_URL ?? '';
-            assert.match(url, /^postgres:\/\/db\b/);
-            return { ...given, DATABASE_URL: url.replace('//db', `//127.0.0.1:${port}`) };
+            const volume = name === 'edge' ? 'edge' : 'sharder';
+            return Object.fromEntries(
+              Object.entries(environment(service(file, name))).map(([key, value]) => [
+                key,
+                value.replace('/run/sharder', join(secrets, volume)),
+              ]),
+            );
+          };
+          const urlOf = (volume: string) =>
+            readFileSync(join(secrets, volume, 'database-url'), 'utf8');
+          const connect = async (volume: string): Promise<pg.Client> => {
+            const client = new pg.Client(`${urlOf(volume)}/${settings('edge').PGDATABASE ?? ''}`);
+            await client.connect();
+            return client;
           };
 
           // A wrong password is refused, so that the right one is what lets the Sharders in.
-          const { PGUSER: user, PGDATABASE: database } = settings('sharder-1');
+          const { PGDATABASE: database } = settings('sharder-1');
+          const user = 'sharder_service';
           const wrong = new pg.Client({ host: '127.0.0.1', port, user, database, password: 'x' });
           await assert.rejects(wrong.connect(), { code: '28P01' });
 
@@ -424,12 +471,30 @@ describe('what the images have', () => {
           });
           const answer = await fetch(url, { headers });
           assert.equal(await answer.text(), 'old /notebooks', started.output);
-          // nginx believes the cookie; else every answer would bring one.
-          const [cookie = ''] = answer.headers.getSetCookie()[0]?.split(';') ?? [];
-          assert.match(cookie, /^hub=hub-0\.\d+\.[\w-]{43}$/);
-          const known = await fetch(url, { headers: { ...headers, Cookie: cookie } });
-          assert.equal(await known.text(), 'old /notebooks');
-          assert.deepEqual(known.headers.getSetCookie(), []);
+          const edgeRole = await connect('edge');
+          for (const sql of [
+            "insert into kind (name) values ('x')",
+            'delete from shard',
+            'select count(*), min(assigned_at) from shard',
+            'select * from lease',
+            'select * from change',
+            'create table x (a int)',
+            'set default_transaction_read_only = off; delete from bucket',
+          ]) {
+            await assert.rejects(edgeRole.query(sql), { code: /^(42501|25006)$/ }, sql);
+          }
+          await edgeRole.end();
+          const serviceRole = await connect('sharder');
+          const { rows } = await serviceRole.query(
+            'select rolsuper or rolcreaterole or rolcreatedb as may from pg_roles where rolname = current_user',
+          );
+          assert.deepEqual(rows, [{ may: false }]);
+          await serviceRole.end();
+          // A neighbour who reaches a Sharder from a trusted address does not name users.
+          const past = await fetch(`http://127.0.0.1:${ports[0] ?? ''}/auth`, {
+            headers: { REMOTE_USER: 'root' },
+          });
+          assert.equal(past.status, 403);
           setUrl(urls[1]);
           await eventually('nginx has read the new address', async () => {
             assert.equal(started.process.exitCode, null, started.output);
@@ -441,6 +506,7 @@ describe('what the images have', () => {
           await started.stop();
           await assert.rejects(fetch(url), 'nginx ends with its container');
           for (const each of sharders) assert.equal(await each.stop(), 0);
+          process.kill(-(roles.pid ?? 0), 'SIGKILL');
           for (const each of hubs) {
             each.close();
             each.closeAllConnections();
