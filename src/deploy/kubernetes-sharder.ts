@@ -11,17 +11,23 @@ export interface SharderOnKubernetes {
   readonly namespace: string;
   readonly image: string;
   readonly replicas: number;
-  /** The Secret with the database's URL under `database-url`. */
+  /** The Secret with `database-url` and `proxy-secret`. */
   readonly secret: string;
+  /** Whether the settings say whose address may name users. If not, the proxy secret alone says it. */
+  readonly hasTrustedProxies: boolean;
   /** The text of sharder.yml. */
   readonly settings: string;
 }
 
 const PORT = 8888;
 
-/** What is taken from the Secret. All but the first may be missing there. */
-const SECRETS = [
+/** What is taken from the Secret. */
+const REQUIRED = [
   ['DATABASE_URL', 'database-url'],
+  ['SHARDER_PROXY_SECRET', 'proxy-secret'],
+] as const;
+const OPTIONAL = [
+  ['SHARDER_LOGIN_SECRET', 'login-secret'],
   ['SHARDER_COOKIE_SECRET', 'cookie-secret'],
   ['SHARDER_ADMIN_TOKEN', 'admin-token'],
   ['SHARDER_LOG_KEY', 'log-key'],
@@ -31,14 +37,24 @@ const SECRETS = [
 export function renderSharder(sharder: SharderOnKubernetes): string {
   const { namespace, secret } = sharder;
   return documents(
-    `# Written by \`sharder render kubernetes-sharder\`. It needs a Secret, which is made once, from files that
-# nobody else can read:
+    `# Written by \`sharder render kubernetes-sharder\`. It needs a Secret. Make it once, from files that nobody else
+# can read:
 #
-#   kubectl -n ${namespace} create secret generic ${secret} --from-file=database-url=FILE
+#   kubectl -n ${namespace} create secret generic ${secret} --from-file=database-url=FILE --from-file=proxy-secret=FILE
 #
-# with cookie-secret, admin-token and log-key beside it if there are any.
+# and add login-secret, cookie-secret, admin-token and log-key if you use them. The edge sends the proxy secret
+# (openssl rand -hex 32) in X-Shard-Proxy-Secret. The NetworkPolicy lets it in by a label on its pods, or on its
+# namespace:
+#
+#   kubectl label namespace EDGE ${CLIENT}=true
 `,
-    [configMap(sharder), service(sharder), deployment(sharder), disruptionBudget(sharder)],
+    [
+      configMap(sharder),
+      service(sharder),
+      deployment(sharder),
+      disruptionBudget(sharder),
+      networkPolicy(sharder),
+    ],
   );
 }
 
@@ -80,6 +96,32 @@ ${labels(name, 'sharder', 6)}
 `;
 }
 
+/** The label of pods, or of namespaces, that may reach the Sharder. */
+const CLIENT = 'sharder/client';
+
+function networkPolicy(sharder: SharderOnKubernetes): string {
+  const { name } = sharder;
+  return `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+${metadata(sharder, labels(name, 'sharder', 4))}spec:
+  podSelector:
+    matchLabels:
+${labels(name, 'sharder', 6)}
+  policyTypes: [Ingress]
+  ingress:
+    - from:
+        - podSelector:
+            matchLabels:
+              ${CLIENT}: "true"
+        - namespaceSelector:
+            matchLabels:
+              ${CLIENT}: "true"
+      ports:
+        - protocol: TCP
+          port: http
+`;
+}
+
 function deployment(sharder: SharderOnKubernetes): string {
   const { name, image, replicas, settings } = sharder;
   const hash = createHash('sha256').update(settings).digest('hex').slice(0, 16);
@@ -107,7 +149,7 @@ ${indent(spread(name, 'sharder'), 6)}
           image: ${scalar(image)}
           args: [migrate]
           env:
-${indent(secretEnvironment(sharder, SECRETS.slice(0, 1)), 12)}
+${indent(secretEnvironment(sharder, REQUIRED.slice(0, 1)), 12)}
 ${indent(RESOURCES, 10)}
 ${indent(restricted(), 10)}
 ${indent(MOUNTS, 10)}
@@ -118,7 +160,8 @@ ${indent(MOUNTS, 10)}
           env:
             - name: SHARDER_LISTEN
               value: "0.0.0.0:${PORT}"
-${indent(secretEnvironment(sharder, SECRETS), 12)}
+${sharder.hasTrustedProxies ? '' : ANY_ADDRESS}${indent(secretEnvironment(sharder, REQUIRED), 12)}
+${indent(secretEnvironment(sharder, OPTIONAL, true), 12)}
           ports:
             - name: http
               containerPort: ${PORT}
@@ -161,9 +204,16 @@ ${indent(MOUNTS, 10)}
 `;
 }
 
+// Addresses of pods change, and users' pods have such addresses too.
+const ANY_ADDRESS = `            # Who may name users is said by the proxy secret.
+            - name: SHARDER_TRUSTED_PROXIES
+              value: "0.0.0.0/0,::/0"
+`;
+
 function secretEnvironment(
   { secret }: SharderOnKubernetes,
   secrets: readonly (readonly [string, string])[],
+  isOptional = false,
 ): string {
   return secrets
     .map(
@@ -171,7 +221,7 @@ function secretEnvironment(
   valueFrom:
     secretKeyRef:
       name: ${scalar(secret)}
-      key: ${key}${key === 'database-url' ? '' : '\n      optional: true'}`,
+      key: ${key}${isOptional ? '\n      optional: true' : ''}`,
     )
     .join('\n');
 }

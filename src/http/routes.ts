@@ -49,8 +49,14 @@ const SHARD_HEADERS = {
     '`existing`, or `assigned` just now; by the policy `hash`: `hashed`, or `pinned` by a row.',
   ),
   'X-Shard-Stale': header('`1` where the database is down and this is what was known before.'),
-  'Set-Cookie': header("Named after the kind; its value begins with the bucket's name."),
+  'Set-Cookie': header(
+    "Named after the kind, over HTTPS with `__Host-` before it; its value begins with the bucket's name.",
+  ),
 };
+
+const LOGIN_HEADER = header(
+  'The login proof, a JWT that holds for a minute, for a proxy that has proved itself. Pass it on to the login path of the hub alone.',
+);
 
 const ANSWER = {
   type: 'object',
@@ -106,7 +112,10 @@ export function describeRoutes(userHeader: string): DescribedRoute[] {
     description: 'Whatever is wrong with the name is 403: a proxy knows 401 and 403 only.',
     'x-any-method': true,
     responses: {
-      200: { description: 'The headers tell; the body is empty.', headers: SHARD_HEADERS },
+      200: {
+        description: 'The headers tell; the body is empty.',
+        headers: { ...SHARD_HEADERS, 'X-Shard-Login': LOGIN_HEADER },
+      },
       ...plainErrors(USER_ERRORS, { bad_name: 403, bad_identity: 403, bad_key: 403 }),
     },
   };

@@ -2,10 +2,18 @@
 
 import { ConfigMap, Service } from 'kubernetes-models/v1';
 import { Deployment, StatefulSet } from 'kubernetes-models/apps/v1';
+import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import type { Manifest } from './pods.js';
 
-const KINDS = [ConfigMap, Service, Deployment, StatefulSet, PodDisruptionBudget] as const;
+const KINDS = [
+  ConfigMap,
+  Service,
+  Deployment,
+  StatefulSet,
+  PodDisruptionBudget,
+  NetworkPolicy,
+] as const;
 const TOP = ['apiVersion', 'kind', 'metadata', 'spec', 'data'];
 
 /** What is wrong with it: what the schema says, and fields that the schema does not know. */

@@ -40,7 +40,8 @@ const SHARDER = {
   image: 'registry.example.org/sharder:0.1.0',
   replicas: 2,
   secret: 'sharder',
-  settings: 'trusted_proxies: 10.0.0.0/8\nkinds:\n  hub:\n    buckets: [hub-0]\n',
+  hasTrustedProxies: true,
+  settings: 'trusted_proxies: 192.0.2.0/24\nkinds:\n  hub:\n    buckets: [hub-0]\n',
 };
 
 interface PodSpec {
@@ -127,6 +128,24 @@ describe('the manifests', () => {
       assert.equal(budgets.length, templates.length);
     });
   }
+
+  it('of the Sharder let in only what is labelled, and need the proxy secret', () => {
+    const stream = streams['the Sharder itself'];
+    const { spec } = manifest(stream, 'NetworkPolicy', 'sharder');
+    const labelled = { matchLabels: { 'sharder/client': 'true' } };
+    assert.deepEqual((spec as { ingress: unknown }).ingress, [
+      {
+        from: [{ podSelector: labelled }, { namespaceSelector: labelled }],
+        ports: [{ protocol: 'TCP', port: 'http' }],
+      },
+    ]);
+    const [pod] = podsOf(stream);
+    const secret = pod?.containers[0]?.env?.find(({ name }) => name === 'SHARDER_PROXY_SECRET');
+    assert.deepEqual(secret, {
+      name: 'SHARDER_PROXY_SECRET',
+      valueFrom: { secretKeyRef: { name: 'sharder', key: 'proxy-secret' } },
+    });
+  });
 
   it('would be refused with a field too many, or one of another type', () => {
     const set = manifest(streams['a sharded service'], 'StatefulSet', 'x');

@@ -437,9 +437,14 @@ describe('render', () => {
     assert.match(none.stderr, /sharder\.yml is not there/);
     writeFileSync(join(cwd, 'sharder.yml'), 'kinds: { hub: { buckets: [hub-0] } }\n');
     const alone = await run(args, { cwd, env: { DATABASE_URL: 'postgres://u:secret@h/d' } });
-    assert.equal(alone.code, 0);
-    assert.match(alone.stderr, /^note: sharder\.yml has no trusted_proxies/);
+    assert.deepEqual([alone.code, alone.stderr], [0, '']);
     assert.doesNotMatch(alone.stdout, /secret@/);
+    // The proxy secret says who may name users, unless the settings name addresses too.
+    assert.match(alone.stdout, /name: SHARDER_TRUSTED_PROXIES\n +value: "0\.0\.0\.0\/0,::\/0"/);
+    const kinds = 'kinds: { hub: { buckets: [hub-0] } }\n';
+    writeFileSync(join(cwd, 'sharder.yml'), `trusted_proxies: 192.0.2.7\n${kinds}`);
+    const addressed = await run(args, { cwd });
+    assert.doesNotMatch(addressed.stdout, /SHARDER_TRUSTED_PROXIES/);
     writeFileSync(join(cwd, 'sharder.yml'), 'kinds: { hub: { bucket: [hub-0] } }\n');
     assert.equal((await run(args, { cwd })).code, 2);
   });
