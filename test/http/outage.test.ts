@@ -78,11 +78,14 @@ describe('while PostgreSQL is down', needsPostgres, () => {
     });
   });
 
-  it('a cookie among others is found; of two, the first counts', async () => {
+  it('a cookie among others is found, whichever other host has set one of the same name', async () => {
     const status = async (header: string) => (await ask('/shard', 'iana', header)).status;
     assert.equal(await status(`session=x; ${cookie}; theme=dark`), 200);
     assert.equal(await status(`${cookie}; hub=hub-1`), 200);
-    assert.equal(await status(`hub=hub-1; ${cookie}`), 503);
+    assert.equal(await status(`hub=hub-1; ${cookie}`), 200);
+    assert.equal(await status(`hub=junk; hub=; ${cookie}; hub=%zz`), 200);
+    assert.equal(await status(`__Host-${cookie}; hub=junk`), 200);
+    assert.equal(await status(`__Secure-${cookie}`), 503);
     assert.equal(await status(`=; ;;${cookie}`), 200);
   });
 
