@@ -167,7 +167,7 @@ describe('a real hub and its authenticator', needsJupyterHub, () => {
           { 'X-Shard-Login': 'root' },
           { 'X-Forwarded-User': 'root', X_Shard_Login: 'root' },
         ]) {
-          const mine = new Visitor(edge.url, 'brian', headers as unknown as Record<string, string>);
+          const mine = new Visitor(edge.url, 'brian', headers);
           const { status } = await mine.get('/hub/home');
           assert.equal(status, 200);
           const direct = await fetch(`${hub.url}/hub/login`, {

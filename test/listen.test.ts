@@ -18,7 +18,7 @@ const SECRET = '0123456789abcdef0123456789abcdef';
 interface Prepared {
   readonly dir: string;
   readonly path: string;
-  start(settings?: string, env?: NodeJS.ProcessEnv): Promise<Service>;
+  readonly start: (settings?: string, env?: NodeJS.ProcessEnv) => Promise<Service>;
 }
 
 function prepare(): Prepared {
@@ -27,7 +27,7 @@ function prepare(): Prepared {
   return {
     dir,
     path,
-    start(settings = '', env = {}) {
+    start: (settings = '', env = {}) => {
       const kinds = 'kinds: { hub: { buckets: [hub-0, hub-1] } }\n';
       writeFileSync(join(dir, 'sharder.yml'), settings + kinds);
       const args = ['--listen', `unix:${path}`];

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
-import { connect, type AddressInfo, type Server } from 'node:net';
+import { connect, type Server } from 'node:net';
 import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 
@@ -18,7 +18,8 @@ export async function listen(server: Server, settings: ListenSettings): Promise<
 
 /** What clients connect to: http://HOST:PORT, or unix:PATH. */
 export function describeAddress(server: Server): string {
-  const address = server.address() as AddressInfo | string;
+  const address = server.address();
+  if (address === null) throw new Error('the server does not listen');
   if (typeof address === 'string') return `unix:${address}`;
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   return `http://${host}:${address.port}`;

@@ -104,7 +104,7 @@ const parse = cookieParser();
 function cookieValues(req: IncomingMessage, names: readonly string[]): string[] {
   const pairs = (req.headers.cookie ?? '').split(';');
   return pairs.flatMap((cookie) => {
-    const request = { headers: { cookie } } as Request;
+    const request = { headers: { cookie } } as unknown as Request;
     parse(request, undefined as unknown as Response, () => undefined);
     const found = request.cookies as Record<string, unknown>;
     return names.map((name) => found[name]).filter((value) => typeof value === 'string');
