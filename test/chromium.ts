@@ -21,12 +21,13 @@ export const needsChromium = {
   skip: executablePath === undefined && 'Chromium is not installed: run test/install-servers.sh',
 } as const;
 
-export function launchChromium(): Promise<Browser> {
+export function launchChromium(more: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
     executablePath: executablePath ?? '',
     args: [
       ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
       ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      ...more,
     ],
   });
 }

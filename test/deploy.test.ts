@@ -399,7 +399,8 @@ describe('what the images have', () => {
         'a user logs in at the edge, and arrives at the own hub, at its new address too',
         { timeout: 60_000 },
         async () => {
-          const file = composeFile(settingsWith(PASSWORD));
+          const claims = "IDENTITY_HEADERS='X-Our-User X-Our-Groups'";
+          const file = composeFile(`${settingsWith(PASSWORD)}\n${claims}\n`);
           const port = await makeDatabase(environment(service(file, 'db')));
           const { secrets, roles } = await startRoles(environment(service(file, 'roles')), port);
           const settings = (name: string): Record<string, string> => {
@@ -433,7 +434,10 @@ describe('what the images have', () => {
           );
 
           const hubs = ['old', 'new'].map((name) =>
-            createServer((request, response) => response.end(`${name} ${request.url ?? ''}`)),
+            createServer((request, response) => {
+              assert.equal(request.headers['x-our-user'], undefined);
+              response.end(`${name} ${request.url ?? ''}`);
+            }),
           );
           const urls = await Promise.all(hubs.map(listen));
           const setUrl = (url = '') => {
@@ -464,7 +468,8 @@ describe('what the images have', () => {
           );
           const url = `http://127.0.0.1:${edgePort}/notebooks`;
           // A kept connection might be closed by a reload just then.
-          const headers = { Authorization: `Basic ${btoa('iana:open')}`, Connection: 'close' };
+          const iana = { Authorization: `Basic ${btoa('iana:open')}`, 'X-Our-User': 'root' };
+          const headers = { ...iana, Connection: 'close' };
           await eventually('the edge listens', async () => {
             assert.equal(started.process.exitCode, null, started.output);
             return fetch(url).then(Boolean, () => false);

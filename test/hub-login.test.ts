@@ -4,13 +4,17 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { JupyterHub } from '../examples/jupyterhub/hub.js';
 import { renderNginx } from '../src/deploy/nginx.js';
 import { declareKinds } from '../src/index.js';
+import { launchChromium } from './chromium.js';
 import { PROXY_SECRET } from './edge.js';
 import { open, temporaryDirectory } from './engines.js';
 import { needsJupyterHub } from './jupyterhub.js';
@@ -193,24 +197,103 @@ describe('a real hub and its authenticator', needsJupyterHub, () => {
     }
   });
 
-  it('a cookie that another host of the site has set locks nobody out', async () => {
-    const [edge] = edges;
-    const nginx = await edge?.start();
-    assert.ok(nginx);
+  it('refuses a name that the hub would change, or that is a directory', async () => {
+    const odd = ['Iana', 'BRIAN', '..', '.'];
+    const nginx = await Nginx.start({
+      sharders: [Number(new URL(sharder.url).port)],
+      upstreams,
+      users: Object.fromEntries(odd.map((name) => [name, name])),
+      proxySecret: PROXY_SECRET,
+    });
     try {
-      const visitor = new Visitor(nginx.url, 'iana');
-      visitor.planted = 'hub=junk; hub=hub-9; __Host-hub=x';
-      assert.equal((await visitor.get('/hub/home')).status, 200);
+      for (const name of odd) {
+        const { status } = await new Visitor(nginx.url, name).get('/hub/home');
+        assert.equal(status, 403, name);
+      }
+      assert.doesNotMatch(log(), /User logged in: (\.|Iana|BRIAN)/);
     } finally {
       await nginx.stop();
     }
   });
+
+  for (const scheme of ['http', 'https'] as const) {
+    it(`by ${scheme}, cookies that another host of the site sets lock nobody out`, async () => {
+      const nginx = await Nginx.start({
+        sharders: [Number(new URL(sharder.url).port)],
+        upstreams,
+        users: { iana: 'iana' },
+        proxySecret: PROXY_SECRET,
+        ...(scheme === 'https' && { edit: { 'edge.conf': withTls } }),
+      });
+      const evil = createServer((_req, res) => {
+        res.setHeader('Set-Cookie', [
+          ...['hub=junk', 'hub=hub-9', '__Host-hub=x'].map(
+            (pair) => `${pair}; Domain=site.test; Path=/`,
+          ),
+          'hub=deeper; Domain=site.test; Path=/hub',
+        ]);
+        res.end('evil');
+      });
+      evil.listen(0, '127.0.0.1');
+      await once(evil, 'listening');
+      const browser = await launchChromium(['--host-resolver-rules=MAP *.site.test 127.0.0.1']);
+      try {
+        const context = await browser.newContext({
+          ignoreHTTPSErrors: true,
+          httpCredentials: { username: 'iana', password: 'iana' },
+        });
+        const page = await context.newPage();
+        const { port } = evil.address() as AddressInfo;
+        await page.goto(`http://evil.site.test:${port}/`);
+        const planted = (await context.cookies()).filter(({ name }) => name === 'hub');
+        assert.equal(planted.length, 2); // for / and for /hub
+        const base = `${scheme}://hub.site.test:${nginx.port}`;
+        for (let i = 0; i < 2; i++) {
+          const response = await page.goto(`${base}/hub/home`);
+          assert.equal(response?.status(), 200);
+          assert.match((await page.textContent('.navbar-text')) ?? '', /iana/);
+        }
+        const own = (await context.cookies(base)).filter(
+          ({ domain }) => domain === 'hub.site.test',
+        );
+        const name = scheme === 'https' ? '__Host-hub' : 'hub';
+        assert.ok(own.some((cookie) => cookie.name === name && cookie.value.startsWith('hub-0')));
+      } finally {
+        await browser.close();
+        evil.close();
+        await nginx.stop();
+      }
+    });
+  }
 });
+
+/** edge.conf behind TLS, with a certificate of its own. */
+function withTls(conf: string): string {
+  const dir = temporaryDirectory();
+  execFileSync('openssl', [
+    ...[
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '1',
+      '-subj',
+      '/CN=hub.site.test',
+    ],
+    ...['-keyout', join(dir, 'key'), '-out', join(dir, 'certificate')],
+  ]);
+  return conf
+    .replace(/listen (127\S+) default_server;/, 'listen $1 ssl default_server;')
+    .replace(
+      '    server_name _;',
+      `    server_name _;\n    ssl_certificate ${dir}/certificate;\n    ssl_certificate_key ${dir}/key;`,
+    );
+}
 
 /** A browser, as far as a login needs one: keeps cookies by path, and follows redirects. */
 class Visitor {
-  /** Cookies that somebody else has set. */
-  planted = '';
   readonly #base: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #cookies = new Map<string, { value: string; path: string }>();
@@ -233,8 +316,7 @@ class Visitor {
 
   async raw(path: string): Promise<Response> {
     const own = [...this.#cookies].filter(([, cookie]) => path.startsWith(cookie.path));
-    const cookies = [this.planted, ...own.map(([name, { value }]) => `${name}=${value}`)];
-    const Cookie = cookies.filter(Boolean).join('; ');
+    const Cookie = own.map(([name, { value }]) => `${name}=${value}`).join('; ');
     const response = await fetch(this.#base + path, {
       headers: { ...this.#headers, ...(Cookie !== '' && { Cookie }) },
       redirect: 'manual',
