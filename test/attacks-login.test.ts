@@ -92,7 +92,7 @@ describe('a bucket gets the cookies of others, and none of ours', needsNginx, ()
 
   it('however many kinds there are, and whatever they are called', async () => {
     const kinds = Array.from({ length: 300 }, (_, i) => `${'k'.repeat(50)}.${i}`);
-    const { text } = renderNginx([], undefined, [], kinds);
+    const { text } = renderNginx([], undefined, [], { kinds, keys: [] });
     const upstream = await startUpstream('any');
     const nginx = await Nginx.start({
       sharders: [],

@@ -214,7 +214,7 @@ for (const [mode, options] of modes) {
       const { status, headers, text } = await visit(edge, 'iana');
       assert.equal(status, 503);
       assert.equal(headers.get('retry-after'), '10');
-      assert.match(text, /^The server on which you live does not answer/);
+      assert.match(text, /^The server on which you live cannot be reached/);
       assert.equal((await visit(edge, 'brian')).seen?.bucket, 'hub-1');
     });
 
@@ -301,7 +301,7 @@ describe('the edge', needsNginx, () => {
       const [response] = (await once(client, 'response')) as [IncomingMessage];
       response.resume();
     }
-    assert.equal(asked.length, 2);
+    assert.equal(asked.length, 4); // a bucket without an address is asked about once more
     for (const headers of asked) assert.doesNotMatch(headers, /content-length|transfer-encoding/i);
     sharder.close();
     sharder.closeAllConnections();
@@ -339,7 +339,8 @@ describe('the edge', needsNginx, () => {
     const edge = await startEdge({ edit: { 'nginx.conf': useOld } });
     const before = await fetch(`${edge.url}/lab`, { redirect: 'manual' });
     assert.equal(before.status, 302);
-    assert.equal(new URL(before.headers.get('location') ?? '').pathname, '/shard');
+    // Behind TLS an address would be the inner one.
+    assert.equal(before.headers.get('location'), '/shard');
     const shard = await fetch(`${edge.url}/shard`, { headers: login('iana') });
     assert.equal(await shard.text(), 'hub-0\n');
     assert.match(shard.headers.getSetCookie()[0] ?? '', /^hub=hub-0;/);

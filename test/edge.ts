@@ -267,7 +267,7 @@ async function startBucket(bucket: string, received: Received[]): Promise<string
     received.push(request);
     return request;
   };
-  const server = createServer({ insecureHTTPParser: true }, (req, res) => {
+  const server = createServer({ insecureHTTPParser: true, maxHeaderSize: 1 << 16 }, (req, res) => {
     const request = record(req);
     const order = new URL(req.url ?? '', 'http://x').searchParams.get('accel');
     if (order !== null) res.setHeader('X-Accel-Redirect', order);

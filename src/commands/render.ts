@@ -46,18 +46,17 @@ async function renderOnce(database: Database, hosts: Hosts): Promise<Rendered> {
     kinds: await listKindRows(knex),
     hashed: await readHashed(knex),
   }));
-  const setCookies = kinds.filter(({ settings }) => settings.cookie && settings.key === 'user');
+  const cookies = {
+    kinds: kinds.filter((each) => each.settings.cookie && each.settings.key === 'user').map(nameOf),
+    keys: kinds.flatMap(({ settings: { key } }) => (key === 'user' ? [] : (key.cookie ?? []))),
+  };
   // Without one bucket's address the whole kind would be gone.
   const isHashed = ({ kind }: { kind: string }) => hashed.some((each) => each.kind === kind);
   const kept = hostNames(buckets.filter(isHashed));
-  const addresses = await hosts.resolve(hostNames(buckets), kept);
-  return renderNginx(
-    buckets,
-    addresses,
-    hashed,
-    setCookies.map(({ name }) => name),
-  );
+  return renderNginx(buckets, await hosts.resolve(hostNames(buckets), kept), hashed, cookies);
 }
+
+const nameOf = ({ name }: { readonly name: string }): string => name;
 
 // With its pins, of which one more is read than the file may have.
 async function readHashed(knex: Knex): Promise<HashedKind[]> {

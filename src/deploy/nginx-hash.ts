@@ -3,6 +3,7 @@
 //
 // nginx's ring (ketama) is another hash than the Sharder's: most keys have another bucket in it.
 
+import { KEEPALIVE } from './router.js';
 import type { KindSettings, RequestKey } from '../store/kind-settings.js';
 import type { BucketState } from '../store/buckets.js';
 import { exactly, keyMaps, pathKeyMaps, quoted } from './nginx-key.js';
@@ -77,7 +78,7 @@ export function renderHashKind(
     ...ring.map(
       (each) => `    server ${each.place} weight=${each.weight} max_fails=0; # ${each.name}\n`,
     ),
-    `    keepalive 32;\n}\n`,
+    `${KEEPALIVE}}\n`,
     `map $${own}_key $${own}_base {\n`,
     `    default "${path.replace('//', `//sharder.${name}`)}";\n    "" "";\n${pinned.join('')}}\n`,
     // Who is no user yet must come to the login, which nginx looks for after this.

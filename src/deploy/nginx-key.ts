@@ -37,3 +37,11 @@ export function quoted(text: string): string {
 export function exactly(text: string): string {
   return quoted(`~^${text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')}\\z`);
 }
+
+/** Text as a pattern that matches it and nothing else, without a back-slash, which nginx reads itself. */
+export function escapePattern(text: string): string {
+  return text.replaceAll(
+    /[.*+?^${}()|[\]]/g,
+    (character) => `[${character === '^' ? '\\^' : character}]`,
+  );
+}

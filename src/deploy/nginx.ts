@@ -5,7 +5,9 @@
 import { isIP } from 'node:net';
 import { BUCKET_PATTERN, KIND_PATTERN } from '../names.js';
 import { checkUrl, type Bucket } from '../store/buckets.js';
-import { renderCookies } from './nginx-cookies.js';
+import { renderCookies, type KnownCookies } from './nginx-cookies.js';
+import { escapePattern } from './nginx-key.js';
+import { KEEPALIVE } from './router.js';
 import { renderHashed, renderHashKind, type HashedKind } from './nginx-hash.js';
 
 export interface Rendered {
@@ -35,14 +37,13 @@ type Told = Pick<Bucket, 'kind' | 'name' | 'url'> & Partial<Pick<Bucket, 'weight
 
 /**
  * A file for nginx's block `http`, of the buckets with a URL; and of the kinds of the policy `hash`, so that
- * nginx routes to them alone. Pure; `addresses` of `hostNames`. `cookieKinds` are the kinds that set a
- * cookie, which buckets do not see; default: the kinds of all buckets.
+ * nginx routes to them alone. Pure; `addresses` of `hostNames`. Default for `cookies`: every kind sets one.
  */
 export function renderNginx(
   buckets: readonly Told[],
   addresses: Addresses = new Map(),
   hashed: readonly HashedKind[] = [],
-  cookieKinds: readonly string[] = [...new Set(buckets.map(({ kind }) => kind))],
+  cookies: KnownCookies = { kinds: [...new Set(buckets.map(({ kind }) => kind))], keys: [] },
 ): Rendered {
   const targets: Target[] = [];
   const leftOut: string[] = [];
@@ -68,12 +69,11 @@ export function renderNginx(
   const text = [
     '# Written by `sharder render nginx` from the table of buckets; changes by hand are lost.\n',
     ...targets.map(
-      ({ upstream, servers }) =>
-        `upstream ${upstream} {\n${servers.join('')}    keepalive 32;\n}\n`,
+      ({ upstream, servers }) => `upstream ${upstream} {\n${servers.join('')}${KEEPALIVE}}\n`,
     ),
     map('$sharder_base', targets, ({ base }) => base, isPlain),
     map('$sharder_host', targets, ({ host }) => host, isPlain),
-    renderCookies(cookieKinds.filter((kind) => KIND_PATTERN.test(kind))),
+    renderCookies(cookies),
   ];
   const rings: string[] = [];
   const whole: [kind: string, name: string][] = [];
@@ -194,14 +194,6 @@ function map(
     const source = isPlain(target.key) ? target.key : `~^${escapePattern(target.key)}$`;
     return `    "${source}" "${value(target)}";\n`;
   });
-  return `map "$sharder_kind/$sharder_bucket" ${variable} {\n    default "";\n${lines.join('')}}\n`;
-}
-
-// Of what a kind and a bucket may be called, that which means something in a pattern. A back-slash
-// before it would be nginx's own.
-function escapePattern(key: string): string {
-  return key.replaceAll(
-    /[.*+?^${}()|[\]]/g,
-    (character) => `[${character === '^' ? '\\^' : character}]`,
-  );
+  // Read again when a request is asked about a second time.
+  return `map "$sharder_kind/$sharder_bucket" ${variable} {\n    volatile;\n    default "";\n${lines.join('')}}\n`;
 }

@@ -3,6 +3,12 @@
 
 import { pathKeyMaps } from './nginx-key.js';
 
+/**
+ * Lines of an upstream: connections are kept, and closed before the server closes them. Node's servers do
+ * after five seconds, and a POST that meets the close fails, for it is not sent twice.
+ */
+export const KEEPALIVE = '    keepalive 32;\n    keepalive_timeout 4s;\n';
+
 /** So many shards nginx can be told of in one line. */
 export const MAX_SHARDS = 256;
 
@@ -136,7 +142,7 @@ function upstreams({ name, shards }: Router, { of }: Addresses): string {
   return Array.from(
     { length: shards },
     (_, index) =>
-      `upstream ${name}-${index} {\n    server ${of(index)} max_fails=0;\n    keepalive 32;\n}\n`,
+      `upstream ${name}-${index} {\n    server ${of(index)} max_fails=0;\n${KEEPALIVE}}\n`,
   ).join('');
 }
 
@@ -170,6 +176,9 @@ proxy_set_header Connection $shard_connection;
 proxy_connect_timeout 5s;
 proxy_read_timeout 1d;
 proxy_send_timeout 1d;
+proxy_buffer_size 32k;
+proxy_buffers 4 32k;
+proxy_busy_buffers_size 64k;
 client_max_body_size 0;
 proxy_request_buffering off;
 proxy_buffering off;`;

@@ -122,7 +122,7 @@ export function sendError(
 ): void {
   const isJson = isApi(req) || (req.headers.accept?.includes('application/json') ?? false);
   const body = isJson ? `${JSON.stringify({ error: { code, message } })}\n` : `${message}\n`;
-  const headers = [...contentHeaders(isJson ? JSON_TYPE : TEXT_TYPE, body)];
+  const headers = [...contentHeaders(isJson ? JSON_TYPE : TEXT_TYPE, body), 'X-Shard-Error', code];
   if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter));
   if (status === 405 && !res.hasHeader('Allow')) headers.push('Allow', 'GET, HEAD');
   if (status === 401 && isApi(req)) headers.push('WWW-Authenticate', 'Bearer');

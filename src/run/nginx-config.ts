@@ -91,6 +91,9 @@ ${names}  }
       proxy_next_upstream off;
       proxy_buffering off;
       proxy_request_buffering off;
+      proxy_buffer_size 32k;
+      proxy_buffers 4 32k;
+      proxy_busy_buffers_size 64k;
       proxy_read_timeout 1d;
       proxy_send_timeout 1d;
       proxy_set_header Host $http_host;

@@ -87,6 +87,7 @@ upstream sharder.tenant {
     server 10.0.0.10:8000 weight=2 max_fails=0; # t-0
     server 10.0.0.11:80 weight=1 max_fails=0; # t-1
     keepalive 32;
+    keepalive_timeout 4s;
 }
 map $sharder_tenant_key $sharder_tenant_base {
     default "http://sharder.tenant";
@@ -362,7 +363,7 @@ describe('nginx that asks for a kind by hash', needsNginx, () => {
         await database.read((knex) => listBuckets(knex)),
         undefined,
         [],
-        ['user'], // the bucket's own cookie `session` goes on to it
+        { kinds: ['user'], keys: ['session'] }, // which is the bucket's own, and goes on to it
       ).text,
       users: { iana: 'open' },
       edit: {

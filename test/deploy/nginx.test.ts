@@ -53,7 +53,7 @@ describe('render nginx', () => {
       ],
       new Map([['hub-1.example', ['10.0.0.11', '2001:db8::11']]]),
       [],
-      [],
+      { kinds: [], keys: [] },
     );
     assert.deepEqual(leftOut, []);
     assert.equal(
@@ -63,20 +63,24 @@ describe('render nginx', () => {
 upstream sharder.hub.hub-0 {
     server 10.0.0.10:8000;
     keepalive 32;
+    keepalive_timeout 4s;
 }
 
 upstream sharder.hub.hub-1 {
     server 10.0.0.11:443; # hub-1.example
     server [2001:db8::11]:443; # hub-1.example
     keepalive 32;
+    keepalive_timeout 4s;
 }
 
 upstream sharder.homedir.home-0 {
     server [::1]:80;
     keepalive 32;
+    keepalive_timeout 4s;
 }
 
 map "$sharder_kind/$sharder_bucket" $sharder_base {
+    volatile;
     default "";
     "hub/hub-0" "http://sharder.hub.hub-0";
     "hub/hub-1" "https://sharder.hub.hub-1/base";
@@ -84,13 +88,17 @@ map "$sharder_kind/$sharder_bucket" $sharder_base {
 }
 
 map "$sharder_kind/$sharder_bucket" $sharder_host {
+    volatile;
     default "";
     "hub/hub-0" "10.0.0.10";
     "hub/hub-1" "hub-1.example";
     "homedir/home-0" "[::1]";
 }
 
-# The Sharder's cookies are for the edge: a bucket gets the others.
+# Of a browser's cookies the Sharders get their own, and a bucket gets the others.
+map "" $sharder_own_cookies {
+    default "";
+}
 map $http_cookie $sharder_other_cookies {
     default $http_cookie;
 }
