@@ -2,8 +2,8 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import proxyAddr from 'proxy-addr';
 import { SharderError } from '../errors.js';
+import { createMatchNetwork } from '../networks.js';
 import { createReadHeader } from './header.js';
 
 export interface IdentitySettings {
@@ -53,12 +53,12 @@ export function createCheckPeer(proxies: readonly string[]): (req: IncomingMessa
 
 // A connection's peer does not change, so that it is looked at once.
 function trustedPeers(proxies: readonly string[]): (socket: Socket) => boolean {
-  const trusts = proxyAddr.compile([...proxies]);
+  const trusts = createMatchNetwork(proxies);
   const known = new WeakMap<Socket, boolean>();
   return (socket) => {
     let isTrusted = known.get(socket);
     if (isTrusted === undefined) {
-      isTrusted = socket.remoteAddress !== undefined && trusts(socket.remoteAddress, 0);
+      isTrusted = socket.remoteAddress !== undefined && trusts(socket.remoteAddress);
       known.set(socket, isTrusted);
     }
     return isTrusted;
