@@ -2,11 +2,12 @@
 // by a schema; every mistake is named with its key.
 
 import { existsSync, readFileSync } from 'node:fs';
-import proxyAddr from 'proxy-addr';
 import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { SharderError } from './errors.js';
+import { checkHost } from './hosts.js';
 import { checkBucketName, checkKindName } from './names.js';
+import { checkNetwork } from './networks.js';
 import { POLICIES } from './policies.js';
 import {
   type AdminToken,
@@ -84,12 +85,9 @@ const schema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9_-]+$/, 'must be the name of a header: letters, digits, - and _')
     .default('REMOTE_USER'),
-  trusted_proxies: z
-    .preprocess(
-      (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value),
-      z.array(z.string().check(by(checkProxy))),
-    )
-    .default(['loopback']),
+  trusted_proxies: listOf(checkNetwork).default(['loopback']),
+  /** Hosts that the management API, /metrics and the docs answer to, beside loopback; see hosts.ts. */
+  hosts: listOf(checkHost).default([]),
   cookie: usableCookie.prefault({}),
   log: log.prefault({}),
   cache_size: z.int().min(1).max(10_000_000).default(DEFAULT_CACHE_SIZE),
@@ -193,6 +191,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
     database: flags.database ?? databaseUrl ?? file.database,
     user_header: env.SHARDER_USER_HEADER ?? file.user_header,
     trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,
+    hosts: env.SHARDER_HOSTS ?? file.hosts,
     log,
   });
   for (const issue of parsed.error?.issues ?? []) mistakes.push(explain(issue));
@@ -276,15 +275,12 @@ function parseListen(listen: string, context: z.RefinementCtx): { host: string; 
   return { host: match[1] ?? match[2] ?? '', port };
 }
 
-function checkProxy(proxy: string): void {
-  try {
-    proxyAddr.compile([proxy]);
-  } catch {
-    throw new SharderError(
-      'settings',
-      `${JSON.stringify(proxy)} must be an address, a range such as 10.0.0.0/8, or loopback, linklocal or uniquelocal`,
-    );
-  }
+// A list, or its items in one text.
+function listOf(check: (item: string) => void) {
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value),
+    z.array(z.string().check(by(check))),
+  );
 }
 
 // A check of ours, which throws, as one of zod's.

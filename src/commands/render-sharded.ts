@@ -101,7 +101,7 @@ export async function renderSharderForKubernetes(
       `${file} is not there: name the settings of the Sharder by --config-file`,
     );
   }
-  const { trusted_proxies } = readConfig({ configFile: file }, {});
+  const { trusted_proxies, hosts } = readConfig({ configFile: file }, {});
   if (trusted_proxies.join() === 'loopback') {
     process.stderr.write(
       `note: ${file} has no trusted_proxies: nobody outside its pod may name a user; set it to the addresses of the edge's pods, such as 10.0.0.0/8\n`,
@@ -109,7 +109,7 @@ export async function renderSharderForKubernetes(
   }
   const { renderSharder } = await import('../deploy/kubernetes-sharder.js');
   const settings = readFileSync(file, 'utf8');
-  print(renderSharder({ ...options, settings }), options.output);
+  print(renderSharder({ ...options, settings, hosts }), options.output);
 }
 
 function named(options: ImageOptions): { readonly name: string } {

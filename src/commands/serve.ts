@@ -93,6 +93,7 @@ async function start(
         const server = createServer(sharder, {
           userHeader: config.user_header,
           trustedProxies: config.trusted_proxies,
+          hosts: config.hosts,
           cookie: {
             secure: config.cookie.secure,
             sameSite: config.cookie.same_site,

@@ -15,6 +15,8 @@ export interface SharderOnKubernetes {
   readonly secret: string;
   /** The text of sharder.yml. */
   readonly settings: string;
+  /** The setting `hosts` of that text. The names of the Service are added. */
+  readonly hosts: readonly string[];
 }
 
 const PORT = 8888;
@@ -118,6 +120,9 @@ ${indent(MOUNTS, 10)}
           env:
             - name: SHARDER_LISTEN
               value: "0.0.0.0:${PORT}"
+            # The names that a Prometheus or \`sharder --url\` may use for the management API and /metrics.
+            - name: SHARDER_HOSTS
+              value: ${scalar(hostsOf(sharder).join(' '))}
 ${indent(secretEnvironment(sharder, SECRETS), 12)}
           ports:
             - name: http
@@ -159,6 +164,12 @@ ${indent(MOUNTS, 10)}
         - name: tmp
           emptyDir: {}
 `;
+}
+
+// The environment hides what the file says, so that is repeated.
+function hostsOf({ name, namespace, hosts }: SharderOnKubernetes): string[] {
+  const full = `${name}.${namespace}`;
+  return [name, full, `${full}.svc`, `${full}.svc.cluster.local`, ...hosts];
 }
 
 function secretEnvironment(

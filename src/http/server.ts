@@ -23,6 +23,7 @@ import { createAsk, type Asker } from './ask.js';
 import { announcesBody } from './body.js';
 import { Cookies, type CookieSettings } from './cookie.js';
 import { isApi } from './errors.js';
+import { createCheckHost } from '../hosts.js';
 import { createCheckPeer, createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
 import { contentHeaders, isHttps, JSON_TYPE, Replies, type Headers } from './reply.js';
@@ -37,6 +38,11 @@ export interface ServerOptions {
   readonly userHeader?: string;
   /** Who may name a user: addresses, ranges, `loopback` (the default), `linklocal`, `uniquelocal`. */
   readonly trustedProxies?: readonly string[];
+  /**
+   * Hosts that the management API, /metrics and the docs answer to. Loopback and the address that a connection
+   * arrived at are always among them.
+   */
+  readonly hosts?: readonly string[];
   readonly cookie?: Partial<CookieSettings>;
   /** Default: no log. */
   readonly log?: Logger;
@@ -95,6 +101,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       },
     },
     userHeader,
+    checkHost: createCheckHost(options.hosts ?? []),
   });
 
   sharder.on('down', (why) => {

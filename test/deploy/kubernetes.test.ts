@@ -41,6 +41,7 @@ const SHARDER = {
   replicas: 2,
   secret: 'sharder',
   settings: 'trusted_proxies: 10.0.0.0/8\nkinds:\n  hub:\n    buckets: [hub-0]\n',
+  hosts: ['sharder.example'],
 };
 
 interface PodSpec {

@@ -1,0 +1,255 @@
+// What comes from outside, and what must happen: settings, hosts, paths, JSON and names. A table for each
+// kind of fault.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { before, describe, it } from 'node:test';
+import { readConfig } from '../src/config.js';
+import { createServer } from '../src/http/server.js';
+import { createMatchNetwork } from '../src/networks.js';
+import { engines, startSharder, type TestEngine } from './engines.js';
+import { start, type Running } from './http/start.js';
+import { exchange } from './http/wire.js';
+
+const isSettings = { name: 'SharderError', code: 'settings' };
+const [sqlite] = engines as readonly [TestEngine, TestEngine];
+const many = (count: number, text: string) => text.repeat(count);
+
+describe('trusted_proxies names the networks that it trusts, or is refused', () => {
+  const refused = [
+    ...['010.0.0.0/8', '010.0.0.1', '10.1', '10', '0x7f.1', '0x0a000001', '167772161', '1.2.3.4.5'],
+    ...['10.0.0.0/08', '10.0.0.0/+8', '10.0.0.0/255.0.0.0', '10.0.0.0/', '10.0.0.0/8/8', '/8', ''],
+    ...['10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/8.0', '10.0.0.0/0x8', '10.0.0.0/1e1', ' 10.0.0.1'],
+    ...['2001:db8::/129', '2001:db8::/032', '2001:db8::/ffff::', '[2001:db8::1]', '::1::', ':::'],
+    ...[
+      'fe80::1%eth0',
+      'fe80::%eth0/10',
+      '::ffff:10.0.0.1',
+      '::ffff:10.0.0.0/104',
+      '::ffff:a00:0/104',
+    ],
+    ...['10.1.2.3/8', '127.0.0.1/8', '2001:db8::1/32', 'localhost', 'example.org', 'LOOPBACK', '*'],
+    ...['constructor', '__proto__', '１０.0.0.1', '10.0.0.1\n', '10.0.0.1:80', 'private'],
+  ];
+  for (const proxy of refused) {
+    it(`${JSON.stringify(proxy)} is refused, by the settings and by createServer`, async () => {
+      const env = { SHARDER_TRUSTED_PROXIES: proxy };
+      // What separates a list is no part of its items.
+      if (/\S/.test(proxy) && !/\s/.test(proxy)) {
+        assert.throws(() => readConfig({}, env), isSettings);
+      }
+      const sharder = await startSharder(sqlite);
+      assert.throws(() => createServer(sharder, { trustedProxies: [proxy] }), isSettings);
+    });
+  }
+
+  it('an address inside a range is told the range', () => {
+    assert.throws(() => createMatchNetwork(['10.1.2.3/8']), /write 10\.0\.0\.0\/8 for the range/);
+    assert.throws(() => createMatchNetwork(['fd12:3456::1/16']), /write fd12::\/16 for the range/);
+  });
+
+  const trusted: readonly [network: string, inside: string[], outside: string[]][] = [
+    [
+      '10.0.0.0/8',
+      ['10.0.0.0', '10.255.255.255', '::ffff:10.1.2.3', '::ffff:a01:203'],
+      ['8.0.0.1'],
+    ],
+    ['192.0.2.1', ['192.0.2.1', '::ffff:192.0.2.1'], ['192.0.2.2', '::c000:201']],
+    ['192.0.2.1/32', ['192.0.2.1'], ['192.0.2.0']],
+    ['0.0.0.0/0', ['1.2.3.4', '::ffff:1.2.3.4'], ['::1', '2001:db8::1']],
+    ['::/0', ['::1', '2001:db8::1'], ['1.2.3.4', '::ffff:1.2.3.4']],
+    ['2001:db8::/32', ['2001:db8::1', '2001:0DB8:0:0::ffff'], ['2001:db9::1', '32.1.13.184']],
+    ['fe80::1', ['fe80::1', 'fe80::1%eth0'], ['fe80::2%eth0']],
+    ['loopback', ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'], ['10.0.0.1', '::2', '']],
+    ['linklocal', ['169.254.1.1', 'fe80::1%eth0'], ['169.255.0.1', 'fec0::1']],
+    [
+      'uniquelocal',
+      ['10.1.1.1', '172.31.0.1', '192.168.0.1', 'fd00::1'],
+      ['172.32.0.1', '127.0.0.1'],
+    ],
+  ];
+  for (const [network, inside, outside] of trusted) {
+    it(`${network} trusts what is in it, and nothing else`, () => {
+      const matches = createMatchNetwork([network]);
+      assert.deepEqual(
+        inside.filter((each) => !matches(each)),
+        [],
+      );
+      assert.deepEqual(outside.filter(matches), []);
+    });
+  }
+});
+
+describe('a page that rebinds its name reaches users only', () => {
+  const TOKEN = many(2, '0123456789abcdef');
+  let service: Running;
+  before(async () => {
+    service = await start({
+      adminTokens: [{ name: 'ops', scope: 'write', token: TOKEN }],
+      hosts: ['sharder.internal', '2001:db8::1', 'bücher.example'],
+    });
+  });
+
+  const guarded = [
+    '/v1/kinds',
+    '/metrics',
+    '/openapi.json',
+    '/docs',
+    '/docs/',
+    '/docs/x',
+    '/nothing',
+  ];
+  const status = async (target: string, ...hosts: string[]) => {
+    const lines = [...hosts, `Authorization: Bearer ${TOKEN}`, 'REMOTE_USER: iana'];
+    const bytes = `GET ${target} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`;
+    return (await exchange(service.port, bytes))?.status;
+  };
+
+  for (const path of guarded) {
+    it(`${path} is 421 for a foreign host`, async () => {
+      assert.equal(await status(path, 'Host: evil.example:8888'), 421);
+    });
+  }
+  for (const path of ['/healthz', '/readyz', '/shard', '/auth']) {
+    it(`${path} is answered for any host`, async () => {
+      assert.equal(await status(path, 'Host: evil.example'), 200);
+    });
+  }
+
+  const hosts: Record<string, number> = {
+    'Host: localhost': 200,
+    'Host: LocalHost:1234': 200,
+    'Host: localhost.': 200,
+    'host: 127.0.0.1:8888': 200,
+    'HOST:127.1.2.3': 200,
+    'Host: [::1]:8888': 200,
+    'Host: [0:0:0:0:0:0:0:1]': 200,
+    'Host: [::ffff:127.0.0.1]': 200,
+    'Host: sharder.internal': 200,
+    'Host: SHARDER.internal.:80': 200,
+    'Host: [2001:DB8:0::1]': 200,
+    'Host: xn--bcher-kva.example': 200,
+    'Host: evil.example': 421,
+    'Host: localhost.evil.example': 421,
+    'Host: evil-localhost': 421,
+    'Host: sharder.internal.evil.example': 421,
+    'Host: x.sharder.internal': 421,
+    'Host: localhost@evil.example': 421,
+    'Host: evil.example@localhost': 421,
+    'Host: localhost:80@evil.example': 421,
+    'Host: localhost:80:80': 421,
+    'Host: localhost:x': 421,
+    'Host: localhost..': 421,
+    'Host: localhost, evil.example': 421,
+    'Host: localhost evil.example': 421,
+    'Host: localhost/': 421,
+    'Host: 127.0.0.1.evil.example': 421,
+    'Host: 0x7f.0.0.1': 421,
+    'Host: 127.1': 421,
+    'Host: 2130706433': 421,
+    'Host: 0.0.0.0': 421,
+    'Host: 192.0.2.1': 421,
+    'Host: ::1': 421,
+    'Host: [::1%25lo]': 421,
+    'Host: [::2]': 421,
+    'Host: [127.0.0.1]': 421,
+    'Host: []': 421,
+    'Host: ': 421,
+    'Host: constructor': 421,
+    'Host: b\xfccher.example': 421,
+    [`Host: ${many(2_000, 'a')}`]: 421,
+  };
+  for (const [line, expected] of Object.entries(hosts)) {
+    it(`${line.slice(0, 60)}: ${expected}`, async () => {
+      assert.equal(await status('/v1/kinds', line), expected);
+    });
+  }
+
+  it('two Host headers are refused, in either order', async () => {
+    const [ours, foreign] = ['Host: localhost', 'Host: evil.example'];
+    for (const lines of [
+      [ours, foreign],
+      [foreign, ours],
+      [ours, ours],
+    ]) {
+      assert.equal(await status('/v1/kinds', ...lines), 400);
+    }
+  });
+
+  it('an absolute target counts as well as the Host, and neither excuses the other', async () => {
+    const ours = 'http://localhost:8888/v1/kinds';
+    const rows: [target: string, host: string, expected: number][] = [
+      [ours, 'localhost', 200],
+      ['HTTP://LOCALHOST/v1/kinds', 'localhost', 200],
+      [ours, 'evil.example', 421],
+      ['http://evil.example/v1/kinds', 'localhost', 421],
+      ['http://localhost@evil.example/v1/kinds', 'localhost', 421],
+      ['http://evil.example/metrics', 'localhost', 421],
+    ];
+    for (const [target, host, expected] of rows) {
+      assert.equal(await status(target, `Host: ${host}`), expected, `${target}, ${host}`);
+    }
+  });
+
+  it('no Host is no browser: HTTP/1.0 is answered', async () => {
+    const bytes = `GET /v1/kinds HTTP/1.0\r\nAuthorization: Bearer ${TOKEN}\r\nConnection: keep-alive\r\n\r\n`;
+    assert.equal((await exchange(service.port, bytes))?.status, 200);
+  });
+
+  it('the refusal names the setting, and its code is wrong_host', async () => {
+    const request = 'GET /v1/kinds HTTP/1.1\r\nHost: prometheus.example:9\r\n\r\n';
+    const { error } = JSON.parse((await exchange(service.port, request))?.body ?? '') as {
+      error: { code: string; message: string };
+    };
+    assert.equal(error.code, 'wrong_host');
+    assert.match(error.message, /"prometheus\.example:9".*hosts \(SHARDER_HOSTS\)/);
+  });
+
+  it('the address that the connection arrived at is a host, and another one is not', async (t) => {
+    const own = Object.values(networkInterfaces())
+      .flatMap((each) => each ?? [])
+      .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+    if (own === undefined) {
+      t.skip('this machine has no address but loopback');
+      return;
+    }
+    const sharder = await startSharder(sqlite);
+    const server = createServer(sharder, {}).listen(0, '0.0.0.0');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const ask = async (to: string) => (await fetch(`http://${to}:${port}/metrics`)).status;
+    assert.equal(await ask(own), 200);
+    const throughLoopback = await exchange(port, `GET /metrics HTTP/1.1\r\nHost: ${own}\r\n\r\n`);
+    assert.equal(throughLoopback?.status, 421);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  for (const host of [
+    'http://x',
+    'x:80',
+    '',
+    'a b',
+    'x/y',
+    '*',
+    '*.example',
+    '[::1',
+    'a..b',
+    '[x]',
+  ]) {
+    it(`the setting hosts refuses ${JSON.stringify(host)}`, async () => {
+      const sharder = await startSharder(sqlite);
+      assert.throws(() => createServer(sharder, { hosts: [host] }), isSettings);
+      if (host !== '' && host !== 'a b') {
+        assert.throws(() => readConfig({}, { SHARDER_HOSTS: host }), isSettings);
+      }
+    });
+  }
+
+  it('the setting hosts comes from the environment as a list', () => {
+    const { hosts: read } = readConfig({}, { SHARDER_HOSTS: 'sharder, sharder.internal' });
+    assert.deepEqual(read, ['sharder', 'sharder.internal']);
+  });
+});
