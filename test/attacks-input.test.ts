@@ -253,3 +253,89 @@ describe('a page that rebinds its name reaches users only', () => {
     assert.deepEqual(read, ['sharder', 'sharder.internal']);
   });
 });
+
+describe("/go leads below the bucket's path, however often a server decodes", () => {
+  let service: Running;
+  before(async () => {
+    service = await start({ buckets: { 'hub-0': { url: 'https://hub-0.example/base' } } });
+  });
+  const go = (next: string) => service.ask(`/go?next=${encodeURIComponent(next)}`, 'iana');
+
+  const encode = (text: string, times: number): string =>
+    times === 0
+      ? text
+      : encode(
+          text.replaceAll(/[^a-z0-9]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`),
+          times - 1,
+        );
+  const parts = [
+    '/../',
+    '/..',
+    '/..;/',
+    '/..;x=1/',
+    '/.%2e/',
+    '/%2E./',
+    '/..%2f',
+    '/..%5c',
+    '/..%23',
+  ];
+  const refused = [
+    ...parts.flatMap((part) => [part, `/lab${part}`]),
+    ...[
+      '/..%252f',
+      '/..%252Fother',
+      '/%252e%252e/other',
+      '/..%25252f',
+      '/..%253b/',
+      '/..%255cother',
+    ],
+    ...[
+      '/lab%2f..%2f..%2fother',
+      '/lab%252f..',
+      '/x%3f/../y',
+      '/x%3f/%252e%252e/',
+      '/x%253f/%252e%252e/',
+    ],
+    ...['/x%23/%252e%252e/', '/%25%32%65%25%32%65/', '/%%32%65%%32%65/', '/..%253f', '/..%%32%66'],
+    ...[1, 2, 3, 5, 8].map((times) => `/a${encode('/../x', times)}`),
+    `/${encode('%', 12)}`,
+    `/a%${many(4_000, '25')}2e`,
+  ];
+  for (const next of refused) {
+    it(`${next.slice(0, 60)} is refused`, async () => {
+      const response = await go(next);
+      assert.equal(response.status, 400);
+      assert.equal(response.headers.has('location'), false);
+    });
+  }
+
+  const led = [
+    ...[
+      '/',
+      '/lab',
+      '/a..b/',
+      '/..a',
+      '/a../',
+      '/...',
+      '/.../x',
+      '/.',
+      '/a/%2e%2e%2ea',
+      '/lab?next=/../x',
+    ],
+    ...[
+      '/lab#/../x',
+      '/100%',
+      '/50%25',
+      '/a%20b',
+      '/%C5%BE',
+      '/a%252fb',
+      '/lab?x=..%252f',
+      '/;/..x',
+    ],
+  ];
+  for (const next of led) {
+    it(`${next} is led to`, async () => {
+      assert.equal((await go(next)).status, 302);
+    });
+  }
+});
