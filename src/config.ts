@@ -6,6 +6,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { SharderError } from './errors.js';
 import { checkHost } from './hosts.js';
+import { checkDepth } from './json.js';
 import { checkBucketName, checkKindName } from './names.js';
 import { checkNetwork } from './networks.js';
 import { POLICIES } from './policies.js';
@@ -219,18 +220,26 @@ function readFile(path: string): Record<string, unknown> {
 // a password that should not be there.
 function parseYaml(path: string, text: string): unknown {
   const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, prettyErrors: false });
   const refuse = (where: string, why: string) =>
     new SharderError('settings', `${path} is not YAML${where}: ${why.replace(/:.*$/s, '')}`);
+  let document: ReturnType<typeof parseDocument>;
+  try {
+    document = parseDocument(text, { lineCounter, prettyErrors: false });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw refuse('', 'it is nested too deep'); // the parser's stack is full
+  }
   const mistake = document.errors[0] ?? document.warnings[0];
   if (mistake) {
     const { line, col } = lineCounter.linePos(mistake.pos[0]);
     throw refuse(`, line ${line}, column ${col}`, mistake.message);
   }
   try {
-    return document.toJS();
+    const settings: unknown = document.toJS();
+    checkDepth(settings, 'it');
+    return settings;
   } catch (error) {
-    throw refuse('', (error as Error).message); // an alias without an anchor
+    throw refuse('', (error as Error).message); // an alias without an anchor, or too many, or a circle
   }
 }
 

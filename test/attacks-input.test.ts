@@ -4,12 +4,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { readConfig } from '../src/config.js';
 import { createServer } from '../src/http/server.js';
 import { createMatchNetwork } from '../src/networks.js';
-import { engines, startSharder, type TestEngine } from './engines.js';
+import { engines, startSharder, temporaryDirectory, type TestEngine } from './engines.js';
+import { run } from './commands/run.js';
 import { start, type Running } from './http/start.js';
 import { exchange } from './http/wire.js';
 
@@ -336,6 +339,141 @@ describe("/go leads below the bucket's path, however often a server decodes", ()
   for (const next of led) {
     it(`${next} is led to`, async () => {
       assert.equal((await go(next)).status, 302);
+    });
+  }
+});
+
+describe('what is nested too deep is refused, and nothing fails', () => {
+  const DEPTHS = [65, 2_000, 40_000];
+  const list = (depth: number) => many(depth, '[') + many(depth, ']');
+  const object = (depth: number) => `${many(depth, '{"a":')}1${many(depth, '}')}`;
+  const TOKEN = many(2, '0123456789abcdef');
+  let service: Running;
+  before(async () => {
+    service = await start({
+      kinds: ['homedir'],
+      adminTokens: [{ name: 'ops', scope: 'write', token: TOKEN }],
+    });
+    await service.sharder.database
+      .knex('kind')
+      .where('name', 'homedir')
+      .update({ settings: '{"leased":true}' });
+  });
+  const send = async (method: string, path: string, body: string, type = 'application/json') => {
+    const headers = { Authorization: `Bearer ${TOKEN}`, 'Content-Type': type };
+    const response = await service.ask(path, undefined, { method, headers, body });
+    return { status: response.status, text: await response.text() };
+  };
+
+  const bodies: readonly [method: string, path: string, body: (nested: string) => string][] = [
+    ['PUT', '/v1/kinds/hub/objects/iana', (nested) => nested],
+    ['PUT', '/v1/kinds/hub/objects/iana', (nested) => `{"reason":${nested}}`],
+    ['PATCH', '/v1/kinds/hub', (nested) => `{"key":${nested}}`],
+    ['PUT', '/v1/kinds/homedir/objects/a/spec', (nested) => `{"spec":${nested}}`],
+    ['PUT', '/v1/kinds/homedir/specs', (nested) => `{"objects":[{"name":"a","spec":${nested}}]}`],
+    ['PUT', '/v1/kinds/homedir/leases/w', (nested) => `{"holder":"h","ttl":30,"data":${nested}}`],
+  ];
+  for (const [method, path, body] of bodies) {
+    it(`${method} ${path} of ${body('…')}: 400`, async () => {
+      for (const depth of DEPTHS) {
+        for (const nested of [list(depth), object(depth)]) {
+          const { status, text } = await send(method, path, body(nested));
+          assert.equal(status, 400, text);
+          assert.match(text, /nested more than 64 deep/);
+        }
+      }
+    });
+  }
+
+  it('a spec of 60 levels is taken, in any encoding of Unicode, and 65 are not', async () => {
+    const path = '/v1/kinds/homedir/objects/a/spec';
+    assert.equal((await send('PUT', path, `{"spec":${list(60)}}`)).status, 200);
+    const type = 'application/json; charset=utf-16le';
+    const body = Buffer.from(`{"spec":${list(65)}}`, 'utf16le');
+    const headers = { Authorization: `Bearer ${TOKEN}`, 'Content-Type': type };
+    const response = await service.ask(path, undefined, { method: 'PUT', headers, body });
+    assert.equal(response.status, 400);
+    assert.match(await response.text(), /nested/);
+  });
+
+  it('brackets in a text are no nesting', async () => {
+    const path = '/v1/kinds/homedir/objects/a/spec';
+    assert.equal((await send('PUT', path, `{"spec":"${many(5_000, '[')}"}`)).status, 200);
+  });
+
+  it('a line of NDJSON is refused, and those beside it are answered', async () => {
+    for (const nested of [list(2_000), `{"name":"x","y":${list(2_000)}}`]) {
+      const body = `{"name":"before"}\n${nested}\n{"name":"behind"}\n`;
+      const { status, text } = await send(
+        'POST',
+        '/v1/kinds/hub/objects',
+        body,
+        'application/x-ndjson',
+      );
+      assert.equal(status, 200);
+      const [before, refused, behind] = text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { name?: string; error?: { code: string } });
+      assert.equal(before?.name, 'before');
+      assert.equal(refused?.error?.code, 'bad_request');
+      assert.equal(behind?.name, 'behind');
+    }
+  });
+
+  it("a list's place is refused", async () => {
+    const after = Buffer.from(list(5_000)).toString('base64url');
+    const headers = { Authorization: `Bearer ${TOKEN}` };
+    const path = `/v1/kinds/hub/objects?after=${after}`;
+    assert.equal((await service.ask(path, undefined, { headers })).status, 400);
+  });
+
+  it('an import refuses the line, and names it', async () => {
+    const dir = temporaryDirectory();
+    const database = `sqlite:${join(dir, 'x.db')}`;
+    assert.equal((await run(['migrate', '--database', database])).code, 0);
+    const file = join(dir, 'deep.ndjson');
+    for (const nested of [
+      list(2_000),
+      `{"type":"kind","kind":"hub","settings":${object(2_000)}}`,
+      `{"name":"a","bucket":"hub-0","more":${object(9_000)}}`,
+    ]) {
+      writeFileSync(file, `{"name":"iana","bucket":"hub-0"}\n${nested}\n`);
+      const { code, stderr } = await run(['import', file, '--database', database]);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /line 2.*nested more than 64 deep/s);
+      assert.doesNotMatch(stderr, / at .*\.js/);
+    }
+  });
+
+  it('the command line refuses a spec, as a mistake in its use', async () => {
+    for (const nested of [list(65), object(10_000)]) {
+      const { code, stderr } = await run(['spec', 'set', 'a', '--kind', 'hub', '--spec', nested]);
+      assert.equal(code, 2);
+      assert.match(stderr, /nested more than 64 deep/);
+    }
+  });
+
+  const a = 'a: &a [x,x,x,x,x,x,x,x,x]';
+  const bomb = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'].reduce(
+    (text, name, i) => `${text}\n${name}: &${name} [${many(9, `*${'abcdefghi'[i]},`)}]`,
+    a,
+  );
+  const yaml: Record<string, string> = {
+    'lists in the flow': `kinds: ${list(2_000)}`,
+    'many lists in the flow': `kinds: ${list(100_000)}`,
+    'lists in a block': `kinds: ${many(3_000, '- ')}x`,
+    'mappings in the flow': `kinds: ${many(3_000, '{a: ')}1${many(3_000, '}')}`,
+    'a list of 70 levels': `kinds: ${list(70)}`,
+    'an alias bomb': bomb,
+    'a circle of aliases': 'kinds: &k { hub: *k }',
+    'an alias of itself': 'kinds: &k [*k]',
+  };
+  for (const [title, text] of Object.entries(yaml)) {
+    it(`sharder.yml with ${title} is refused as settings`, () => {
+      const configFile = join(temporaryDirectory(), 'sharder.yml');
+      writeFileSync(configFile, text);
+      assert.throws(() => readConfig({ configFile }, {}), isSettings);
     });
   }
 });
