@@ -8,13 +8,19 @@ import { writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import fc from 'fast-check';
 import { readConfig } from '../src/config.js';
 import { createServer } from '../src/http/server.js';
 import { createMatchNetwork } from '../src/networks.js';
+import { declareKinds, type SharderError } from '../src/index.js';
+import { whyNotStrict } from '../src/names.js';
+import { normalizeName } from '../src/normalize.js';
+import { eventually, replicaOf } from './asking.js';
 import { engines, startSharder, temporaryDirectory, type TestEngine } from './engines.js';
 import { run } from './commands/run.js';
 import { start, type Running } from './http/start.js';
 import { exchange } from './http/wire.js';
+import { Service } from './service.js';
 
 const isSettings = { name: 'SharderError', code: 'settings' };
 const [sqlite] = engines as readonly [TestEngine, TestEngine];
@@ -475,5 +481,276 @@ describe('what is nested too deep is refused, and nothing fails', () => {
       writeFileSync(configFile, text);
       assert.throws(() => readConfig({ configFile }, {}), isSettings);
     });
+  }
+});
+
+describe('a new name that could be taken for another is refused by names: strict', () => {
+  const TOKEN = many(2, '0123456789abcdef');
+  const strange: readonly [title: string, name: string, why: RegExp][] = [
+    ['a list of names', 'iana, root', /comma/],
+    ['a list without a space', 'iana,root', /comma/],
+    ['a comma at the end', 'iana,', /comma/],
+    ['a distinguished name', 'cn=iana,dc=example', /comma/],
+    ['a zero-width space', 'ia\u200bna', /U\+200B/],
+    ['a zero-width joiner', 'iana\u200d', /U\+200D/],
+    ['a zero-width non-joiner', 'ia\u200cna', /U\+200C/],
+    ['a byte order mark', '\ufeffiana', /U\+FEFF|white space/],
+    ['a soft hyphen', 'ia\u00adna', /U\+00AD/],
+    ['a word joiner', 'ia\u2060na', /U\+2060/],
+    ['an override of direction', 'ia\u202ena', /U\+202E/],
+    ['an isolate of direction', 'ia\u2066na', /U\+2066/],
+    ['an Arabic letter mark', 'ia\u061cna', /U\+061C/],
+    ['a variation selector', 'iana\ufe0f', /U\+FE0F/],
+    ['a tag', 'iana\u{e0041}', /U\+E0041/],
+    ['a Hangul filler', 'iana\u3164', /U\+3164/],
+    ['a grapheme joiner', 'ia\u034fna', /U\+034F/],
+    ['a Mongolian vowel separator', 'ia\u180ena', /U\+180E/],
+    ['an annotation', 'ia\ufff9na', /U\+FFF9/],
+    ['a blank of Braille', 'ia\u2800na', /U\+2800/],
+    ['a no-break space', 'ia\u00a0na', /U\+00A0/],
+    ['an ideographic space', 'ia\u3000na', /U\+3000/],
+    ['a line separator', 'ia\u2028na', /U\+2028/],
+    ['an accent that was not composed', 'cafe\u0301', /NFC, which is .*"caf\u00e9/],
+    ['the sign for ohm', '\u2126', /NFC, which is .*"\u03a9/],
+    ['a space at the end', 'iana ', /white space/],
+    ['a control character', 'ia\u0085na', /control/],
+  ];
+  const good = [
+    "O'Neil Jane",
+    'i.a+n_a@uni.example',
+    'caf\u00e9',
+    '\u540d\u524d',
+    '\u{1f984}',
+    'a;b',
+    '..',
+  ];
+
+  for (const engine of engines) {
+    describe(engine.name, engine.options, () => {
+      let service: Running;
+      before(async () => {
+        const names = ['hub-0', 'hub-1', 'hub-2', 'hub-3', 'hub-4'];
+        service = await start({
+          engine,
+          buckets: Object.fromEntries(names.map((name) => [name, { url: `http://${name}` }])),
+          adminTokens: [{ name: 'ops', scope: 'write', token: TOKEN }],
+        });
+        await declareKinds(
+          service.sharder.database,
+          {
+            any: { names: 'any', buckets: [{ name: 'any-0' }] },
+            hash: { policy: 'hash', buckets: [{ name: 'hash-0' }] },
+            key: { policy: 'hash', key: { header: 'X-Key' }, buckets: [{ name: 'key-0' }] },
+            task: { leased: true, buckets: [] },
+            local: { normalize: 'lower-local', buckets: [{ name: 'local-0' }] },
+          },
+          'test',
+        );
+      });
+      const api = async (method: string, path: string, body: object) => {
+        const headers = { Authorization: `Bearer ${TOKEN}`, 'Content-Type': 'application/json' };
+        const init = { method, headers, body: JSON.stringify(body) };
+        const response = await service.ask(`/v1/kinds${path}`, undefined, init);
+        return { status: response.status, text: await response.text() };
+      };
+      const rows = () =>
+        service.sharder.database.knex('shard').orderBy('name').pluck<string[]>('name');
+
+      for (const [title, name, why] of strange) {
+        it(`${title} is no new user, by any way, and nothing is stored`, async () => {
+          await service.ask('/shard', 'kim');
+          const stored = (await rows()).filter((each) => each !== 'iana');
+          const path = `/objects/${encodeURIComponent(name)}`;
+          const pin = { to: 'hash-0' };
+          const refused = [
+            (await service.ask('/shard', name)).status,
+            (await service.ask('/go', name)).status,
+            (await service.ask('/shard/hash', name)).status,
+            (await api('PUT', `/hub${path}`, {})).status,
+            (await api('PUT', `/hub${path}`, { dry_run: true })).status,
+            (await api('POST', '/hub/objects/kim/rename', { to: name })).status,
+            (await api('POST', `/hash${path}/pin`, pin)).status,
+            (await api('PUT', `/task${path}/spec`, {})).status,
+          ];
+          // fetch takes the white space off a header.
+          const isTrimmed = name.trim() !== name;
+          assert.deepEqual(
+            isTrimmed ? refused.slice(3) : refused,
+            Array(isTrimmed ? 5 : 8).fill(400),
+          );
+          if (!isTrimmed) assert.equal((await service.ask('/auth', name)).status, 403);
+          assert.match((await api('PUT', `/hub${path}`, {})).text, why);
+          assert.deepEqual(
+            (await rows()).filter((each) => each !== 'iana'),
+            stored,
+          );
+        });
+      }
+
+      for (const name of good) {
+        it(`${JSON.stringify(name)} is a name`, async () => {
+          assert.equal((await service.ask('/shard', name)).status, 200);
+          assert.equal((await service.ask('/shard/hash', name)).status, 200);
+        });
+      }
+
+      it('a kind with names: any takes what it took before', async () => {
+        for (const [, name] of strange) {
+          if (name.trim() !== name || /\p{Cc}/u.test(name)) continue;
+          assert.equal((await service.ask('/shard/any', name)).status, 200, name);
+        }
+      });
+
+      it('a key that is not the user is no name', async () => {
+        const headers = { 'X-Key': 'a,b' };
+        assert.equal((await service.ask('/shard/key', undefined, { headers })).status, 200);
+      });
+
+      it('who is there already is answered, by every way, and under any name they had', async () => {
+        const { knex } = service.sharder.database;
+        const odd = 'old, user\u200b';
+        const normalOdd = 'old\u200d';
+        await knex('shard').insert([
+          { kind: 'hub', bucket: 'hub-3', name: odd, pinned: false },
+          { kind: 'local', bucket: 'local-0', name: normalOdd, pinned: false },
+          { kind: 'hash', bucket: 'hash-0', name: odd, pinned: true },
+        ]);
+        const at = encodeURIComponent(odd);
+        for (const route of ['/shard', '/auth', '/go', '/shard']) {
+          const response = await service.ask(route, odd);
+          assert.equal(response.headers.get('x-shard-bucket'), 'hub-3', route);
+        }
+        assert.equal((await service.ask('/shard/local', 'OLD\u200d@uni.example')).status, 200);
+        await eventually(async () => {
+          assert.equal((await service.ask('/shard/hash', odd)).status, 200);
+        });
+        assert.equal((await api('PUT', `/hub/objects/${at}`, {})).status, 200);
+        assert.equal((await api('PUT', `/hub/objects/${at}`, { dry_run: true })).status, 200);
+        assert.equal((await api('POST', `/hub/objects/${at}/move`, { to: 'hub-4' })).status, 200);
+        // A replica that has just started knows nobody, and one that asks for many at once asks together.
+        const replica = await replicaOf(service.sharder);
+        const [known, fresh, refused] = await Promise.allSettled([
+          replica.assign('hub', odd),
+          replica.assign('hub', 'newcomer'),
+          replica.assign('hub', 'new, comer'),
+        ]);
+        assert.equal(known.status === 'fulfilled' && known.value.bucket.name, 'hub-4');
+        assert.equal(fresh.status, 'fulfilled');
+        assert.equal(
+          refused.status === 'rejected' && (refused.reason as SharderError).code,
+          'bad_name',
+        );
+        assert.equal(
+          (await api('POST', `/hub/objects/${at}/rename`, { to: 'mended' })).status,
+          200,
+        );
+        assert.equal((await service.ask('/shard', odd)).status, 400);
+      });
+
+      it('an import refuses new ones by their lines, and takes those that are there', async () => {
+        const { knex } = service.sharder.database;
+        await knex('shard').insert({ kind: 'any', bucket: 'any-0', name: 'there, before' });
+        await declareKinds(
+          service.sharder.database,
+          { any: { names: 'strict', buckets: [] } },
+          'test',
+        );
+        const line = (name: string) =>
+          `${JSON.stringify({ kind: 'any', name, bucket: 'any-0' })}\n`;
+        const stdin = ['there, before', 'new, one', 'plain', 'ze\u200bro'].map(line).join('');
+        const database = service.sharder.database.location;
+        const importing = (...args: string[]) =>
+          run(['import', '-', '--format', 'ndjson', '--database', database, ...args], { stdin });
+        const refused = await importing();
+        assert.equal(refused.code, 1, refused.stderr);
+        assert.match(refused.stderr, /line 2.*comma/);
+        assert.match(refused.stderr, /line 4.*U\+200B/);
+        assert.doesNotMatch(refused.stderr, /line [13]\b/);
+        const taken = await importing('--skip-errors');
+        assert.match(taken.stdout + taken.stderr, /1/);
+        const names = await knex('shard').where({ kind: 'any' }).pluck<string[]>('name');
+        assert.equal(names.includes('plain'), true);
+        assert.equal(names.includes('new, one'), false);
+      });
+    });
+  }
+
+  it('a list of addresses is not cut to its first name by normalize: lower-local', () => {
+    for (const name of ['iana@x, root', 'iana@x,root@x', 'iana@x, y@z']) {
+      assert.throws(() => normalizeName(name, 'lower-local'), { code: 'bad_name' });
+    }
+    assert.equal(normalizeName('Doe, Jane@x', 'lower-local'), 'doe, jane');
+  });
+
+  it('whatever is strict is one line of visible text, composed', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }), (name) => {
+        fc.pre(whyNotStrict(name) === undefined);
+        assert.equal(name.normalize('NFC'), name);
+        assert.doesNotMatch(name, /[,\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u);
+      }),
+    );
+  });
+});
+
+describe('an export for a spreadsheet has no formulas', () => {
+  const evil = [
+    ...[
+      '=1+1',
+      '+1',
+      '-1',
+      '@SUM(A1)',
+      '=HYPERLINK("http://evil.example")',
+      'a;=1+1',
+      'a|-1',
+      '-x,y',
+    ],
+    ...['\uff1d1', 'a;;+1', "'=1", '=cmd|x!A0', 'plain', 'a=b', 'a-b', 'iana@uni.example'],
+  ];
+  const cells = /(^|[,;|\t\r\n])"?[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/m;
+
+  for (const engine of engines) {
+    it(
+      `from ${engine.name} and through the service, and no import takes it`,
+      engine.options,
+      async () => {
+        const TOKEN = many(2, '0123456789abcdef');
+        const { database } = await startSharder(engine, { '-0': {}, '=1': {} });
+        const insert = evil.map((name, i) => ({ kind: 'hub', bucket: ['-0', '=1'][i % 2], name }));
+        await database.knex('shard').insert(insert);
+        const service = await Service.start(database.location, {
+          env: { SHARDER_ADMIN_TOKEN: TOKEN },
+        });
+        const here = ['--database', database.location];
+        const there = ['--url', service.url];
+        for (const where of [here, there]) {
+          const env = { SHARDER_TOKEN: TOKEN };
+          const plain = await run(['export', '-', '--format', 'csv', ...where], { env });
+          assert.match(plain.stdout, cells, 'without it there are some');
+          const shown = await run(
+            ['export', '-', '--format', 'csv', '--for-spreadsheet', ...where],
+            { env },
+          );
+          assert.equal(shown.code, 0, shown.stderr);
+          assert.doesNotMatch(shown.stdout, cells);
+          assert.match(shown.stdout, /,plain,.*/);
+          assert.match(shown.stdout, /,iana@uni\.example,/);
+          const again = await run(['import', '-', '--format', 'csv', ...where], {
+            env,
+            stdin: shown.stdout,
+          });
+          assert.equal(again.code, 1);
+          assert.match(again.stderr, /one of them must be name/);
+          const ndjson = await run(
+            ['export', '-', '--format', 'ndjson', '--for-spreadsheet', ...where],
+            { env },
+          );
+          assert.equal(ndjson.code, 2);
+        }
+        const query = 'format=ndjson&for_spreadsheet=true';
+        const headers = { Authorization: `Bearer ${TOKEN}` };
+        assert.equal((await fetch(`${service.url}/v1/export?${query}`, { headers })).status, 400);
+      },
+    );
   }
 });

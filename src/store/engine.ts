@@ -107,7 +107,7 @@ export interface Engine {
    * One transaction under the kind's lock: makes the names normal, by the settings that the lock has
    * read, looks them up once more, places those that are still new, and commits durably before it
    * answers. Of several names that are one, the first is new. Null stands for a name for which there
-   * was no room, an error for one that has no normal form. Rejects with `unknown_kind`,
+   * was no room, an error for one that has no normal form or that no new object may have. Rejects with `unknown_kind`,
    * `database_unavailable`, `database_busy` or `database_full`, or, for a kind of the policy `hash`, with
    * `NotAssigned`; then nothing was stored, unless the connection broke during the commit.
    */
