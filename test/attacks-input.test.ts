@@ -4,7 +4,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
@@ -16,7 +24,7 @@ import { declareKinds, type SharderError } from '../src/index.js';
 import { whyNotStrict } from '../src/names.js';
 import { normalizeName } from '../src/normalize.js';
 import { eventually, replicaOf } from './asking.js';
-import { engines, startSharder, temporaryDirectory, type TestEngine } from './engines.js';
+import { engines, open, startSharder, temporaryDirectory, type TestEngine } from './engines.js';
 import { run } from './commands/run.js';
 import { start, type Running } from './http/start.js';
 import { exchange } from './http/wire.js';
@@ -753,4 +761,104 @@ describe('an export for a spreadsheet has no formulas', () => {
       },
     );
   }
+});
+
+describe('a file with the names of users is for its owner alone', () => {
+  const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+  // Of the process, so nothing runs beside it.
+  const withUmask = async <T>(mask: number, work: () => Promise<T>): Promise<T> => {
+    const before = process.umask(mask);
+    try {
+      return await work();
+    } finally {
+      process.umask(before);
+    }
+  };
+
+  for (const mask of [0o022, 0o000]) {
+    it(`with the umask ${mask.toString(8).padStart(3, '0')}, whatever makes it`, async () => {
+      await withUmask(mask, async () => {
+        const dir = temporaryDirectory();
+        const path = join(dir, 'deep', 'er', 'sharder.db');
+        const url = `sqlite:${path}`;
+        const database = await open(url);
+        await declareKinds(
+          database,
+          { hub: { buckets: [{ name: 'hub-0', url: 'http://h' }] } },
+          'test',
+        );
+        assert.deepEqual(
+          [path, `${path}-wal`, `${path}-shm`, join(dir, 'deep', 'er'), join(dir, 'deep')].map(
+            mode,
+          ),
+          ['600', '600', '600', '700', '700'],
+        );
+        const files = ['all.csv', 'all.ndjson', 'all.csv.gz', 'copy.db'];
+        for (const file of files) {
+          const command = file === 'copy.db' ? 'backup' : 'export';
+          const done = await run([command, join(dir, file), '--database', url]);
+          assert.equal(done.code, 0, done.stderr);
+          assert.equal(mode(join(dir, file)), '600', file);
+          assert.equal(existsSync(join(dir, `${file}.part`)), false);
+        }
+        // It names no user, and nginx may be another one.
+        const conf = join(dir, 'upstreams.conf');
+        assert.equal((await run(['render', 'nginx', '--output', conf, '--database', url])).code, 0);
+        assert.equal(mode(conf), '644');
+      });
+    });
+  }
+
+  it('what is there keeps its mode', async () => {
+    await withUmask(0o022, async () => {
+      const dir = temporaryDirectory();
+      const path = join(dir, 'sharder.db');
+      writeFileSync(path, '');
+      chmodSync(path, 0o640);
+      const database = await open(`sqlite:${path}`);
+      await declareKinds(database, { hub: { buckets: [{ name: 'hub-0' }] } }, 'test');
+      assert.deepEqual([path, `${path}-wal`].map(mode), ['640', '640']);
+      for (const [file, command] of [
+        ['all.csv', 'export'],
+        ['copy.db', 'backup'],
+      ] as const) {
+        writeFileSync(join(dir, file), '');
+        chmodSync(join(dir, file), 0o644);
+        const done = await run([
+          command,
+          join(dir, file),
+          '--overwrite',
+          '--database',
+          `sqlite:${path}`,
+        ]);
+        assert.equal(done.code, 0, done.stderr);
+        assert.equal(mode(join(dir, file)), '644');
+      }
+    });
+  });
+
+  it('a link in the place of a draft leads nowhere', async () => {
+    const dir = temporaryDirectory();
+    const url = `sqlite:${join(dir, 'sharder.db')}`;
+    const database = await open(url);
+    await declareKinds(
+      database,
+      { hub: { buckets: [{ name: 'hub-0', url: 'http://h' }] } },
+      'test',
+    );
+    const victim = join(dir, 'victim');
+    const commands: readonly [draft: string, args: string[]][] = [
+      ['all.csv.part', ['export', join(dir, 'all.csv')]],
+      ['copy.db.part', ['backup', join(dir, 'copy.db')]],
+      ['up.conf.new', ['render', 'nginx', '--output', join(dir, 'up.conf')]],
+    ];
+    for (const [draft, args] of commands) {
+      writeFileSync(victim, 'untouched');
+      symlinkSync(victim, join(dir, draft));
+      const done = await run([...args, '--database', url]);
+      assert.equal(done.code, 0, done.stderr);
+      assert.equal(readFileSync(victim, 'utf8'), 'untouched');
+      assert.equal(lstatSync(join(dir, draft.replace(/\.\w+$/, ''))).isFile(), true);
+    }
+  });
 });

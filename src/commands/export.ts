@@ -54,7 +54,7 @@ export async function exportObjects(
       stop.cleanUp(() => {
         rmSync(draft, { force: true });
       });
-      const sink = createWriteStream(draft);
+      const sink = createWriteStream(draft, { flags: 'r+' });
       return isGzip ? pipeline(text, createGzip(), sink) : pipeline(text, sink);
     });
   };

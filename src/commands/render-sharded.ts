@@ -75,8 +75,9 @@ export async function renderForSystemd(
     process.stdout.write(parts.join('\n'));
     return;
   }
-  mkdirSync(options.output, { recursive: true });
-  for (const [name, text] of files) writeFileSync(join(options.output, name), text);
+  mkdirSync(options.output, { recursive: true, mode: 0o755 });
+  for (const [name, text] of files)
+    writeFileSync(join(options.output, name), text, { mode: 0o644 });
 }
 
 export async function renderSharderForKubernetes(
@@ -130,5 +131,5 @@ function print(text: string, output: string | undefined): void {
   if (output === undefined) process.stdout.write(text);
   else if (existsSync(output) && statSync(output).isDirectory())
     throw new SharderError('settings', `--output: ${output} is a directory: name a file`);
-  else writeFileSync(output, text);
+  else writeFileSync(output, text, { mode: 0o644 });
 }
