@@ -36,13 +36,16 @@ export function checkNetwork(text: string): void {
  * what `checkNetwork` throws.
  */
 export function createMatchNetwork(networks: readonly string[]): (address: string) => boolean {
-  const all = networks
-    .flatMap((each) => (Object.hasOwn(NAMED, each) ? (NAMED[each] ?? []) : [each]))
-    .map(parseNetwork);
+  const all = expandNetworks(networks).map(parseNetwork);
   return (text) => {
     const address = parseAddress(text);
     return address !== undefined && all.some((network) => contains(network, address));
   };
+}
+
+/** The ranges and addresses that `networks` stands for, without names. */
+export function expandNetworks(networks: readonly string[]): string[] {
+  return networks.flatMap((each) => (Object.hasOwn(NAMED, each) ? (NAMED[each] ?? []) : [each]));
 }
 
 /** An address in one form, or undefined: equal addresses give equal texts. */

@@ -28,6 +28,11 @@ import { engines, open, startSharder, temporaryDirectory, type TestEngine } from
 import { run } from './commands/run.js';
 import { start, type Running } from './http/start.js';
 import { exchange } from './http/wire.js';
+import { aliasesOf, PROXY_HEADERS } from '../src/run/forwarded.js';
+import { checkOptions } from '../src/run/options.js';
+import { freePorts } from '../src/run/probe.js';
+import { needsNginx } from './nginx.js';
+import { TestRun } from './run/start.js';
 import { Service } from './service.js';
 
 const isSettings = { name: 'SharderError', code: 'settings' };
@@ -860,5 +865,68 @@ describe('a file with the names of users is for its owner alone', () => {
       assert.equal(readFileSync(victim, 'utf8'), 'untouched');
       assert.equal(lstatSync(join(dir, draft.replace(/\.\w+$/, ''))).isFile(), true);
     }
+  });
+});
+
+describe('a client says nothing of its connection to a copy behind sharder run', () => {
+  const echo = `
+    require('http').createServer((req, res) => res.end(JSON.stringify(req.rawHeaders)))
+      .listen(process.env.PORT)`;
+  const command = [process.execPath, '-e', echo];
+  const forms = (name: string) => [name, name.toLowerCase(), ...aliasesOf(name)];
+  const claims = [...PROXY_HEADERS.flatMap(forms), 'X-FORWARDED-HOST'];
+  const claim = (port: number) =>
+    Buffer.from(
+      `GET / HTTP/1.1\r\nHost: a.example\r\nX-Mine: yes\r\nREMOTE_USER: iana\r\n${claims
+        .map((name) => `${name}: evil\r\n`)
+        .join('')}Connection: close\r\n\r\n`.replace('PORT', String(port)),
+    );
+  const seenBy = async (options: { nginx?: boolean; trustedProxies?: string[] }) => {
+    const [port = 0] = options.nginx ? await freePorts(1) : [0];
+    const test = await TestRun.start({ ...options, shards: 1, port, command });
+    const at = Number(new URL(test.run.url).port);
+    await eventually(async () => {
+      assert.equal((await fetch(test.run.url)).status, 200);
+    });
+    const { body = '' } = (await exchange(at, claim(at))) ?? {};
+    await test.stop();
+    const raw = JSON.parse(body.slice(body.indexOf('['), body.lastIndexOf(']') + 1)) as string[];
+    const headers = raw.flatMap((name, i) =>
+      i % 2 === 0 ? [[name.toLowerCase(), raw[i + 1]]] : [],
+    );
+    return headers as [string, string][];
+  };
+
+  for (const nginx of [false, true]) {
+    describe(nginx ? 'with nginx' : 'with our router', nginx ? needsNginx : {}, () => {
+      it('nor from an address that is not trusted', async () => {
+        for (const trustedProxies of [undefined, ['10.0.0.0/8', '::1']]) {
+          const headers = await seenBy({ nginx, ...(trustedProxies && { trustedProxies }) });
+          assert.deepEqual(
+            headers.filter(([, value]) => value.includes('evil')),
+            [],
+          );
+          const said = Object.fromEntries(headers);
+          assert.equal(said['x-forwarded-for'], '127.0.0.1');
+          assert.equal(said['x-forwarded-proto'], 'http');
+          assert.equal(said['x-forwarded-host'], 'a.example');
+          assert.equal(said['x-mine'], 'yes');
+          assert.equal(said.remote_user, 'iana');
+        }
+      });
+
+      it('but a proxy that is trusted does', async () => {
+        const said = Object.fromEntries(await seenBy({ nginx, trustedProxies: ['loopback'] }));
+        assert.match(said['x-forwarded-for'] ?? '', /evil.*, 127\.0\.0\.1$/);
+        assert.match(said['x-forwarded-proto'] ?? '', /^evil/);
+        assert.match(said['x-forwarded-host'] ?? '', /^evil/);
+        assert.match(said.forwarded ?? '', /^evil/);
+      });
+    });
+  }
+
+  it('a trusted proxy is a network that is written in full', () => {
+    const options = { shards: 1, urlPattern: '^/(.*)', port: 0, command: ['x'] };
+    assert.throws(() => checkOptions({ ...options, trustedProxies: ['010.0.0.0/8'] }), isSettings);
   });
 });
