@@ -12,12 +12,13 @@ import {
 import accepts from 'accepts';
 import { pino, type Logger } from 'pino';
 import type { Answer } from '../assign/answer.js';
-import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import { createLogNames, type LogNames } from '../log-names.js';
 import { DEFAULT_KIND } from '../names.js';
 import { tryNormalize } from '../normalize.js';
+import type { AdminToken } from '../secrets.js';
 import type { Sharder } from '../sharder.js';
+import type { KindDeclaration } from '../store/kinds.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
 import { announcesBody } from './body.js';
@@ -49,9 +50,9 @@ export interface ServerOptions {
   /** How log lines name users. Default: they do not. */
   readonly logNames?: LogNames;
   /** Who may use the management API. Default: nobody, it is closed. */
-  readonly adminTokens?: Config['adminTokens'];
+  readonly adminTokens?: readonly AdminToken[];
   /** What the settings declare, of which the management API warns. */
-  readonly declared?: Config['kinds'];
+  readonly declared?: Readonly<Record<string, KindDeclaration>>;
   /** How the management API does what takes long. Default: not at all. */
   readonly commands?: Commands;
   /** Who reads nothing of an export for so long is given up. Default: a minute. */

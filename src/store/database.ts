@@ -165,7 +165,11 @@ export class Database {
     }
   }
 
-  /** Makes the engine that assigns; a database has one. It tells `events` what it hears. */
+  /**
+   * Makes the engine that assigns; a database has one. It tells `events` what it hears.
+   *
+   * @internal
+   */
   createEngine(events: EngineEvents): Engine {
     if (this.#engine) throw new Error('this database has an engine already');
     this.#engine =

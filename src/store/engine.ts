@@ -68,7 +68,6 @@ export type HashTables =
   | { readonly atOnce: (kind: string) => HashTable | undefined }
   | { readonly soon: (kind: string) => Promise<HashTable | undefined> };
 
-/** `find` and `assign` on one database, and whether what was found still holds. */
 /** The error for an object that follows workers, and has none yet. */
 export function waitsForWorker(kind: string, name: string): SharderError {
   return new SharderError(
@@ -77,6 +76,7 @@ export function waitsForWorker(kind: string, name: string): SharderError {
   );
 }
 
+/** `find` and `assign` on one database, and whether what was found still holds. */
 export interface Engine {
   /** Connects; until it has resolved nothing else may be called. */
   start(): Promise<void>;

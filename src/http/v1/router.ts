@@ -21,7 +21,7 @@ import { addWatch, type Watchers } from './watch.js';
 export interface ApiOptions {
   readonly tokens: Config['adminTokens'];
   /** What the settings declare. */
-  readonly declared: Config['kinds'];
+  readonly declared: Context['declared'];
   /** What takes long is done by processes of their own; without this, not at all. */
   readonly commands?: Commands | undefined;
   readonly watchers: Watchers;
