@@ -45,7 +45,9 @@ describe('/auth', () => {
   it('keeps the connection where the body is said to be empty', async () => {
     const wire = await Wire.connect(service.port);
     for (let i = 0; i < 2; i++) {
-      wire.send('POST /auth HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: iana\r\nContent-Length: 0\r\n\r\n');
+      wire.send(
+        'POST /auth HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: iana\r\nContent-Length: 0\r\n\r\n',
+      );
       const response = await wire.next();
       assert.equal(response?.status, 200);
       assert.equal(response.headers.get('connection'), 'keep-alive');

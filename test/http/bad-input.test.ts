@@ -12,7 +12,8 @@ const CLOSED = undefined;
 
 /** A request of these lines. */
 const lines = (...all: string[]) => [...all, '', ''].join('\r\n');
-const auth = (...headers: string[]) => lines('POST /auth HTTP/1.1', 'Host: localhost', IANA, ...headers);
+const auth = (...headers: string[]) =>
+  lines('POST /auth HTTP/1.1', 'Host: localhost', IANA, ...headers);
 
 const cases: readonly [title: string, request: string | Buffer, status: number | undefined][] = [
   // Request lines
