@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import fc from 'fast-check';
+import { whyNotStrict } from '../../src/names.js';
 import { checkObjectName } from '../../src/names.js';
 import { hubs } from '../engines.js';
 import { assignedNames, start, type Running } from './start.js';
@@ -189,5 +190,6 @@ function nameOf(bytes: Buffer): string | undefined {
   const name = trimmed.toString('utf8');
   const isUtf8 = Buffer.from(name).equals(trimmed);
   const isClean = !/[\p{Cc}\uFFFD]/u.test(name) && name === name.trim();
-  return isUtf8 && isClean && trimmed.length >= 1 && trimmed.length <= 256 ? name : undefined;
+  const isShort = trimmed.length >= 1 && trimmed.length <= 256;
+  return isUtf8 && isClean && isShort && whyNotStrict(name) === undefined ? name : undefined;
 }
