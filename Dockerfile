@@ -6,7 +6,7 @@
 # runs the service by itself, on SQLite. SHARDER_TRUSTED_PROXIES is the address that the proxy in
 # front has as seen from the container. For all parts together see docker-compose.yml.
 
-FROM node:20.20-bookworm AS builder
+FROM node:24.22-bookworm AS builder
 WORKDIR /build
 # The dependencies first: they are built again only when they change. This image has the compiler
 # that better-sqlite3 needs where npm has no ready binary for the machine.
@@ -16,7 +16,7 @@ COPY tsconfig.json tsconfig.build.json esbuild.config.js ./
 COPY src ./src
 RUN npm run build && rm dist/.tsbuildinfo && npm prune --omit=dev
 
-FROM node:20.20-bookworm-slim AS base
+FROM node:24.22-bookworm-slim AS base
 ENV NODE_ENV=production
 COPY --from=builder /build/node_modules /opt/sharder/node_modules
 COPY --from=builder /build/dist /opt/sharder/dist

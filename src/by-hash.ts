@@ -7,6 +7,7 @@ import { SharderError } from './errors.js';
 import { normalizeName } from './normalize.js';
 import { noBucket } from './sharder.js';
 import { readHashTable } from './store/hash-table.js';
+import { checkNewName } from './store/kind-settings.js';
 import { getKind } from './store/kinds.js';
 import { findRow } from './store/objects.js';
 
@@ -28,6 +29,7 @@ export async function findByHash(
   const answers = new Answers();
   const url = table.buckets.find((bucket) => bucket.name === row?.bucket)?.url ?? null;
   if (row) return answers.of(kind, { bucket: row.bucket, url }).pinned;
+  if (!isWithoutRow) checkNewName(key, table.settings);
   const answer = new HashKind(kind, table, answers).byHash(key);
   if (!answer) throw noBucket(kind);
   return answer;

@@ -2,11 +2,13 @@
 // by a schema; every mistake is named with its key.
 
 import { existsSync, readFileSync } from 'node:fs';
-import proxyAddr from 'proxy-addr';
 import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { SharderError } from './errors.js';
+import { checkHost } from './hosts.js';
+import { checkDepth } from './json.js';
 import { checkBucketName, checkKindName } from './names.js';
+import { checkNetwork } from './networks.js';
 import { POLICIES } from './policies.js';
 import { type AdminToken, readAdminTokens, readLogKey, readSecretList, secret } from './secrets.js';
 import { DEFAULT_CACHE_SIZE, DEFAULT_QUEUE_LIMIT } from './sharder.js';
@@ -90,12 +92,9 @@ const schema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9_-]+$/, 'must be the name of a header: letters, digits, - and _')
     .default('REMOTE_USER'),
-  trusted_proxies: z
-    .preprocess(
-      (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value),
-      z.array(z.string().check(by(checkProxy))),
-    )
-    .default(['loopback']),
+  trusted_proxies: listOf(checkNetwork).default(['loopback']),
+  /** Hosts that the management API, /metrics and the docs answer to, beside loopback; see hosts.ts. */
+  hosts: listOf(checkHost).default([]),
   cookie: usableCookie.prefault({}),
   log: log.prefault({}),
   cache_size: z.int().min(1).max(10_000_000).default(DEFAULT_CACHE_SIZE),
@@ -205,6 +204,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
     database: flags.database ?? databaseUrl ?? file.database,
     user_header: env.SHARDER_USER_HEADER ?? file.user_header,
     trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,
+    hosts: env.SHARDER_HOSTS ?? file.hosts,
     log,
   });
   for (const issue of parsed.error?.issues ?? []) mistakes.push(explain(issue));
@@ -233,18 +233,26 @@ function readFile(path: string): Record<string, unknown> {
 // a password that should not be there.
 function parseYaml(path: string, text: string): unknown {
   const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, prettyErrors: false });
   const refuse = (where: string, why: string) =>
     new SharderError('settings', `${path} is not YAML${where}: ${why.replace(/:.*$/s, '')}`);
+  let document: ReturnType<typeof parseDocument>;
+  try {
+    document = parseDocument(text, { lineCounter, prettyErrors: false });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw refuse('', 'it is nested too deep'); // the parser's stack is full
+  }
   const mistake = document.errors[0] ?? document.warnings[0];
   if (mistake) {
     const { line, col } = lineCounter.linePos(mistake.pos[0]);
     throw refuse(`, line ${line}, column ${col}`, mistake.message);
   }
   try {
-    return document.toJS();
+    const settings: unknown = document.toJS();
+    checkDepth(settings, 'it');
+    return settings;
   } catch (error) {
-    throw refuse('', (error as Error).message); // an alias without an anchor
+    throw refuse('', (error as Error).message); // an alias without an anchor, or too many, or a circle
   }
 }
 
@@ -304,15 +312,12 @@ function parseListen(listen: string, context: z.RefinementCtx): ListenAddress {
   return { host: match[1] ?? match[2] ?? '', port };
 }
 
-function checkProxy(proxy: string): void {
-  try {
-    proxyAddr.compile([proxy]);
-  } catch {
-    throw new SharderError(
-      'settings',
-      `${JSON.stringify(proxy)} must be an address, a range such as 10.0.0.0/8, or loopback, linklocal or uniquelocal`,
-    );
-  }
+// A list, or its items in one text.
+function listOf(check: (item: string) => void) {
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value),
+    z.array(z.string().check(by(check))),
+  );
 }
 
 // A check of ours, which throws, as one of zod's.

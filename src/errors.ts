@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'no_identity' // the request names no user
   | 'bad_identity' // the request names a user in a way that is refused
   | 'bad_key' // the request has not the one key that its kind goes by
+  | 'wrong_host' // the request is for a host that is not this service's
   | 'untrusted_peer' // the request comes from somebody who may not name a user
   | 'api_closed' // no token is configured for the management API
   | 'no_token' // the management API was asked without a token

@@ -36,6 +36,32 @@ export function checkObjectName(name: string, maxBytes = MAX_NAME_BYTES): void {
   }
 }
 
+/**
+ * What a new object of a kind may be called. `any`: whatever `checkObjectName` takes. `strict`: also no comma,
+ * nothing that cannot be seen, and in Unicode's form NFC.
+ */
+export const NAME_RULES = ['strict', 'any'] as const;
+export type NameRule = (typeof NAME_RULES)[number];
+
+const PLAIN = /^[ -+\--~]*$/; // visible ASCII without the comma
+// Ignorable by default, other format characters, separators but the space, and the blank of Braille.
+const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]|(?! )\p{Z}/u;
+
+/** Why a name that `checkObjectName` takes is not strict; undefined: it is. */
+export function whyNotStrict(name: string): string | undefined {
+  if (PLAIN.test(name)) return undefined;
+  if (name.includes(',')) return 'it has a comma, as a list of names has';
+  const unseen = UNSEEN.exec(name)?.[0].codePointAt(0);
+  if (unseen !== undefined) {
+    const code = unseen.toString(16).toUpperCase().padStart(4, '0');
+    return `it has the character U+${code}, which cannot be seen`;
+  }
+  const composed = name.normalize('NFC');
+  return composed === name
+    ? undefined
+    : `it is not in Unicode's form NFC, which is ${JSON.stringify(composed)}`;
+}
+
 /** Throws `bad_name` unless `kind` can name a kind. */
 export function checkKindName(kind: string): void {
   if (!KIND_PATTERN.test(kind)) {

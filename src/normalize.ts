@@ -19,7 +19,15 @@ export type Normalize = (typeof NORMALIZERS)[number];
 export function normalizeName(name: string, how: Normalize, maxBytes?: number): string {
   checkObjectName(name, maxBytes);
   if (how === 'none') return name;
-  const local = how === 'lower-local' ? name.replace(/@.*$/su, '') : name;
+  const at = how === 'lower-local' ? name.indexOf('@') : -1;
+  const local = at < 0 ? name : name.slice(0, at);
+  // Of a list that a proxy has joined, the first name would be left.
+  if (name.includes(',', local.length)) {
+    throw new SharderError(
+      'bad_name',
+      `${JSON.stringify(name)} has a comma behind its @, as a list of names has (normalize: ${how})`,
+    );
+  }
   const normal = local.toLowerCase();
   if (normal !== name) checkNormal(name, normal, how, maxBytes);
   return normal;

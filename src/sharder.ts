@@ -11,7 +11,7 @@ import { SharderError } from './errors.js';
 import { KIND_PATTERN, MAX_KEY_BYTES } from './names.js';
 import { normalizeName } from './normalize.js';
 import type { Database } from './store/database.js';
-import type { HeldKind, KindSettings } from './store/kind-settings.js';
+import { checkNewName, type HeldKind, type KindSettings } from './store/kind-settings.js';
 import { unknownKind } from './store/kinds.js';
 import {
   NotAssigned,
@@ -202,8 +202,11 @@ export class Sharder extends EventEmitter<SharderEvents> {
 
   // By a hash kind that knows all its rows, as in every request of one.
   #byHash(hashKind: HashKind, kind: string, name: string): Answer {
-    const answer = hashKind.answer(toKey(name, hashKind.settings));
+    const key = toKey(name, hashKind.settings);
+    const answer = hashKind.answer(key);
     if (!answer) throw noBucket(kind);
+    // Of a kind that is hashed, every name without a row is new.
+    if (answer.reason !== 'pinned') checkNewName(key, hashKind.settings);
     return answer;
   }
 
@@ -216,7 +219,9 @@ export class Sharder extends EventEmitter<SharderEvents> {
     const pinned =
       this.#findNow(kind, key, generation) ??
       ('batched' in this.#engine.lookup ? await this.#findSoon(kind, key) : undefined);
-    const answer = pinned ?? hashKind.byHash(key);
+    if (pinned) return pinned;
+    checkNewName(key, hashKind.settings);
+    const answer = hashKind.byHash(key);
     if (!answer) throw noBucket(kind);
     return answer;
   }

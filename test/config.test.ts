@@ -47,6 +47,7 @@ describe('without a file and without an environment', () => {
       database: 'sqlite:sharder.db',
       user_header: 'REMOTE_USER',
       trusted_proxies: ['loopback'],
+      hosts: [],
       cookie: { secure: 'auto', same_site: 'lax' },
       log: { level: 'info', names: 'none' },
       cache_size: 200_000,

@@ -1,6 +1,7 @@
 // sharder kind …
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { NAME_RULES } from '../names.js';
 import { NORMALIZERS } from '../normalize.js';
 import { HASHES, POLICIES } from '../policies.js';
 import type { RequestKey } from '../store/kind-settings.js';
@@ -12,7 +13,7 @@ const OF_HASH = 'Options of a kind with the policy hash:';
 // As commander calls them.
 const SETTINGS = [
   ...['policy', 'hash', 'key', 'keyPattern'],
-  ...['normalize', 'cookie', 'threshold', 'ramp', 'leased'],
+  ...['normalize', 'names', 'cookie', 'threshold', 'ramp', 'leased'],
   ...['grace', 'reshardInterval', 'maxMoving', 'cooldown', 'breaker'],
 ];
 
@@ -44,7 +45,7 @@ export function addKind(program: Command): void {
     .action(async (name: string, options: Record<string, unknown>, command: Command) => {
       if (!SETTINGS.some((setting) => setting in options)) {
         command.error(
-          'error: nothing to set: give --policy, --normalize, --cookie, --threshold, --ramp, --leased, or what a leased kind or one with the policy hash has',
+          'error: nothing to set: give --policy, --normalize, --names, --cookie, --threshold, --ramp, --leased, or what a leased kind or one with the policy hash has',
         );
       }
       const { setKind } = await import('../commands/kind.js');
@@ -68,6 +69,11 @@ function settings(command: Command): Command {
     )
     .addOption(
       new Option('--normalize <how>', 'which names are the same object').choices(NORMALIZERS),
+    )
+    .addOption(
+      new Option('--names <rule>', 'what new objects may be called (default: strict)').choices(
+        NAME_RULES,
+      ),
     )
     .option('--cookie', '/shard, /auth and /go set its cookie (default)')
     .option('--no-cookie', 'they do not')

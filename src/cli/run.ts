@@ -20,6 +20,11 @@ export function addRun(program: Command): void {
     .option('--host <address>', 'and on which address', '127.0.0.1')
     .option('--name <name>', 'of the copies: server-0 and so on', 'server')
     .option('--health <path>', 'a copy that answers no 2xx or 3xx there gets no requests')
+    .option(
+      '--trusted-proxies <networks>',
+      'proxies in front, separated by commas, whose X-Forwarded-… headers are passed on (default: none)',
+      (text: string) => text.split(/[\s,]+/).filter(Boolean),
+    )
     .option('--nginx', 'with a real nginx as the router')
     .passThroughOptions()
     .action(async (command: string[], options: RunFlags) => {

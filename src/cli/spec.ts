@@ -1,6 +1,8 @@
 // sharder spec …
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { SharderError } from '../errors.js';
+import { parseJson } from '../json.js';
 import { changing, listing, ofKind, optionsOf, whole } from './options.js';
 
 export function addSpec(program: Command): void {
@@ -56,8 +58,9 @@ export function addSpec(program: Command): void {
 // In an object, for in the place of null commander would put an empty text.
 function json(text: string): { readonly value: unknown } {
   try {
-    return { value: JSON.parse(text) };
-  } catch {
-    throw new InvalidArgumentError('It must be JSON.');
+    return { value: parseJson(text, 'it') };
+  } catch (error) {
+    if (!(error instanceof SharderError)) throw error;
+    throw new InvalidArgumentError(`It must be JSON: ${error.message}.`);
   }
 }

@@ -15,7 +15,8 @@ export interface ClientOptions {
   readonly attempts?: number | undefined;
 }
 
-type Methods = {
+/** What a client can do: a method for each operation of the API. */
+export type Methods = {
   readonly [K in keyof Operations]: (
     input: Operations[K]['input'],
   ) => Promise<Operations[K]['output']>;

@@ -1,6 +1,9 @@
 // `sharder/client`: what an application imports. Importing it starts nothing, and needs nothing but Node.
 
-export { SharderClient, type ClientOptions } from './client.js';
+export { SharderClient, type ClientOptions, type Methods } from './client.js';
+export type { Operations } from './routes.js';
+export type { BucketSettings } from '../store/buckets.js';
+export type { Granted } from '../workers/granted.js';
 export {
   ShardRegistrar,
   type DatabaseAddress,

@@ -1,13 +1,15 @@
 // A file that is there whole or not at all: written beside its name, on disk before it is given it.
 
 import { lstatSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SharderError } from '../errors.js';
+import { PRIVATE_FILE } from '../store/private-files.js';
 
 /**
- * Calls `write` with the name of a draft, and gives it the name `file` when that has resolved. Throws
- * `exists` for a file that is there, unless it may be overwritten.
+ * Calls `write` with the name of a draft, which is there and empty; gives it the name `file` when that has
+ * resolved. Only this user can read the draft, and the file, unless it replaces one, whose mode it then has. Throws `exists` for a
+ * file that is there, unless it may be overwritten.
  */
 export async function writeWhole<T>(
   file: string,
@@ -26,9 +28,15 @@ export async function writeWhole<T>(
   }
   const draft = `${file}.part`;
   try {
-    await rm(draft, { force: true });
-    const result = await write(draft);
-    await sync(draft);
+    const handle = await openDraft(draft, PRIVATE_FILE);
+    let result: T;
+    try {
+      result = await write(draft);
+      if (there) await handle.chmod(there.mode & 0o777);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
     await rename(draft, file);
     await sync(dirname(file));
     return result;
@@ -36,6 +44,12 @@ export async function writeWhole<T>(
     await rm(draft, { force: true }).catch(() => undefined);
     throw explain(error, file);
   }
+}
+
+/** Makes a new file, in the place of one that was left behind. Follows no link, whoever has put it there. */
+export async function openDraft(draft: string, mode?: number): Promise<FileHandle> {
+  await rm(draft, { force: true });
+  return open(draft, 'wx', mode);
 }
 
 async function sync(path: string): Promise<void> {
@@ -51,6 +65,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such directory',
   ENOTDIR: 'there is no such directory',
   EACCES: 'this user may not write there',
+  EEXIST: 'somebody else has just made its draft, which ends in .part',
   EROFS: 'nothing can be written there',
   ENOSPC: 'the disk is full',
 };

@@ -14,7 +14,7 @@ import type { Reader } from '../store/database.js';
 import { checkKind, listKindSettings } from '../store/kinds.js';
 import { listObjects, type Assignment } from '../store/objects.js';
 import { kindsWithSpecs } from '../store/specs.js';
-import { writeCsv } from '../transfer/csv.js';
+import { writeCsv, writeSpreadsheet } from '../transfer/csv.js';
 import { formatOf, isStandard, type Format } from '../transfer/format.js';
 import { writeNdjson } from '../transfer/ndjson.js';
 import { PAGE_SIZE } from '../transfer/page.js';
@@ -29,16 +29,21 @@ export interface ExportOptions extends Flags {
   readonly kind?: string;
   readonly format?: Format;
   readonly overwrite?: boolean;
+  readonly forSpreadsheet?: boolean;
 }
 
 export async function exportObjects(
   file: string | undefined,
-  { kind, format: given, overwrite = false, ...flags }: ExportOptions,
+  { kind, format: given, overwrite = false, forSpreadsheet = false, ...flags }: ExportOptions,
 ): Promise<void> {
   const { format, isGzip } = formatOf(file, given);
   if (format === 'sqlite') {
     throw new SharderError('settings', 'a SQLite database is made by `sharder backup FILE`');
   }
+  if (forSpreadsheet && format !== 'csv') {
+    throw new SharderError('settings', '--for-spreadsheet: is for CSV alone');
+  }
+  const what: Wanted = { format, kind, forSpreadsheet };
   const progress = new Progress('objects exported', { isQuiet: isStandard(file) && !isFile(1) });
   const write = async (text: Readable, stop: Stop): Promise<void> => {
     if (isStandard(file)) {
@@ -49,7 +54,7 @@ export async function exportObjects(
       stop.cleanUp(() => {
         rmSync(draft, { force: true });
       });
-      const sink = createWriteStream(draft);
+      const sink = createWriteStream(draft, { flags: 'r+' });
       return isGzip ? pipeline(text, createGzip(), sink) : pipeline(text, sink);
     });
   };
@@ -58,7 +63,9 @@ export async function exportObjects(
   const exporting = remote
     ? stoppable(words, async (stop) => {
         if (!progress.isQuiet) await measureThere(remote, kind, progress);
-        const text = await remote.stream(STREAMS.export, { format, kind });
+        const text = await remote.stream(STREAMS.export, {
+          ...{ format, kind, for_spreadsheet: forSpreadsheet || undefined },
+        });
         await write(Readable.from(countedLines(text, progress)), stop);
         return followedThere(remote, kind);
       })
@@ -66,7 +73,7 @@ export async function exportObjects(
         flags,
         (database, _config, stop) =>
           database.snapshot(async (reader) => {
-            await write(Readable.from(textOf(reader, format, kind, progress)), stop);
+            await write(Readable.from(textOf(reader, what, progress)), stop);
             return reader.read((knex) => kindsWithSpecs(knex));
           }),
         { isBulk: true, words },
@@ -122,10 +129,15 @@ async function* countedLines(
   }
 }
 
+interface Wanted {
+  readonly format: 'csv' | 'ndjson';
+  readonly kind: string | undefined;
+  readonly forSpreadsheet: boolean;
+}
+
 async function* textOf(
   reader: Reader,
-  format: 'csv' | 'ndjson',
-  kind: string | undefined,
+  { format, kind, forSpreadsheet }: Wanted,
   progress: Progress,
 ): AsyncGenerator<string> {
   if (kind !== undefined) await reader.read((knex) => checkKind(knex, kind));
@@ -133,7 +145,7 @@ async function* textOf(
   progress.outOf(buckets.reduce((sum, { members }) => sum + members, 0));
   const pages = counted(listObjects(reader, { kind }, PAGE_SIZE), progress);
   if (format === 'csv') {
-    yield* writeCsv(pages);
+    yield* forSpreadsheet ? writeSpreadsheet(pages) : writeCsv(pages);
     return;
   }
   const kinds = await reader.read((knex) => listKindSettings(knex, kind));

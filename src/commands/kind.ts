@@ -36,6 +36,7 @@ function asTable(kinds: readonly Kind[]): string {
     kind.name,
     kind.policy,
     kind.normalize,
+    kind.names,
     kind.cookie ? 'yes' : 'no',
     `${kind.threshold}%`,
     kind.ramp,
@@ -46,6 +47,7 @@ function asTable(kinds: readonly Kind[]): string {
     'KIND',
     'POLICY',
     'NORMALIZE',
+    'NAMES',
     'COOKIE',
     'THRESHOLD',
     'RAMP',
@@ -81,6 +83,7 @@ export interface SettingsOptions extends ChangeOptions {
   readonly key?: Kind['key'];
   readonly keyPattern?: string;
   readonly normalize?: Kind['normalize'];
+  readonly names?: Kind['names'];
   readonly cookie?: boolean;
   readonly threshold?: number;
   /** False, from --no-ramp: none. */
@@ -95,9 +98,9 @@ export interface SettingsOptions extends ChangeOptions {
 }
 
 function settingsOf(options: SettingsOptions) {
-  const { normalize, cookie, threshold, ramp, leased, grace, cooldown, breaker } = options;
+  const { normalize, names, cookie, threshold, ramp, leased, grace, cooldown, breaker } = options;
   return {
-    ...{ normalize, cookie, threshold, ramp: ramp === false ? null : ramp },
+    ...{ normalize, names, cookie, threshold, ramp: ramp === false ? null : ramp },
     ...{ leased, grace, cooldown, breaker: breaker === false ? null : breaker },
     reshard_interval: options.reshardInterval,
     max_moving: options.maxMoving,

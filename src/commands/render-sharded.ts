@@ -75,8 +75,9 @@ export async function renderForSystemd(
     process.stdout.write(parts.join('\n'));
     return;
   }
-  mkdirSync(options.output, { recursive: true });
-  for (const [name, text] of files) writeFileSync(join(options.output, name), text);
+  mkdirSync(options.output, { recursive: true, mode: 0o755 });
+  for (const [name, text] of files)
+    writeFileSync(join(options.output, name), text, { mode: 0o644 });
 }
 
 export async function renderSharderForKubernetes(
@@ -101,11 +102,11 @@ export async function renderSharderForKubernetes(
       `${file} is not there: name the settings of the Sharder by --config-file`,
     );
   }
-  const { trusted_proxies } = readConfig({ configFile: file }, {});
+  const { trusted_proxies, hosts } = readConfig({ configFile: file }, {});
   const hasTrustedProxies = trusted_proxies.join() !== 'loopback';
   const { renderSharder } = await import('../deploy/kubernetes-sharder.js');
   const settings = readFileSync(file, 'utf8');
-  print(renderSharder({ ...options, settings, hasTrustedProxies }), options.output);
+  print(renderSharder({ ...options, settings, hosts, hasTrustedProxies }), options.output);
 }
 
 function named(options: ImageOptions): { readonly name: string } {
@@ -126,5 +127,5 @@ function print(text: string, output: string | undefined): void {
   if (output === undefined) process.stdout.write(text);
   else if (existsSync(output) && statSync(output).isDirectory())
     throw new SharderError('settings', `--output: ${output} is a directory: name a file`);
-  else writeFileSync(output, text);
+  else writeFileSync(output, text, { mode: 0o644 });
 }

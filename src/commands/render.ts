@@ -2,8 +2,8 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { readFileSync, statSync } from 'node:fs';
+import { rename } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { readConfig, type Flags } from '../config.js';
@@ -14,6 +14,7 @@ import { SharderError } from '../errors.js';
 import { listBuckets } from '../store/buckets.js';
 import { openDatabase, type Database } from '../store/database.js';
 import { listKindRows } from '../store/kinds.js';
+import { openDraft } from './draft.js';
 import { withDatabase } from './open.js';
 
 const LOOK_EVERY_MS = 1_000;
@@ -156,9 +157,19 @@ async function failure(command: string): Promise<string | undefined> {
   return code === 0 ? undefined : errors.trim();
 }
 
+// nginx reads it, and it names no user.
+const PUBLIC_FILE = 0o644;
+
 // Nobody sees half of a file.
 async function replaceFile(file: string, text: string): Promise<void> {
   const draft = `${file}.new`;
-  await writeFile(draft, text);
+  const handle = await openDraft(draft, PUBLIC_FILE);
+  try {
+    await handle.writeFile(text);
+    const there = statSync(file, { throwIfNoEntry: false });
+    if (there) await handle.chmod(there.mode & 0o777);
+  } finally {
+    await handle.close();
+  }
   await rename(draft, file);
 }

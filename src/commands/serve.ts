@@ -106,6 +106,7 @@ async function start(
           trustedProxies: config.trusted_proxies,
           proxySecrets: config.proxySecrets,
           loginSecrets: config.loginSecrets,
+          hosts: config.hosts,
           cookie: {
             secure: config.cookie.secure,
             sameSite: config.cookie.same_site,

@@ -17,6 +17,8 @@ export interface SharderOnKubernetes {
   readonly hasTrustedProxies: boolean;
   /** The text of sharder.yml. */
   readonly settings: string;
+  /** The setting `hosts` of that text. The names of the Service are added. */
+  readonly hosts: readonly string[];
 }
 
 const PORT = 8888;
@@ -160,6 +162,9 @@ ${indent(MOUNTS, 10)}
           env:
             - name: SHARDER_LISTEN
               value: "0.0.0.0:${PORT}"
+            # The names that a Prometheus or \`sharder --url\` may use for the management API and /metrics.
+            - name: SHARDER_HOSTS
+              value: ${scalar(hostsOf(sharder).join(' '))}
 ${sharder.hasTrustedProxies ? '' : ANY_ADDRESS}${indent(secretEnvironment(sharder, REQUIRED), 12)}
 ${indent(secretEnvironment(sharder, OPTIONAL, true), 12)}
           ports:
@@ -209,6 +214,12 @@ const ANY_ADDRESS = `            # Who may name users is said by the proxy secre
             - name: SHARDER_TRUSTED_PROXIES
               value: "0.0.0.0/0,::/0"
 `;
+
+// The environment hides what the file says, so that is repeated.
+function hostsOf({ name, namespace, hosts }: SharderOnKubernetes): string[] {
+  const full = `${name}.${namespace}`;
+  return [name, full, `${full}.svc`, `${full}.svc.cluster.local`, ...hosts];
+}
 
 function secretEnvironment(
   { secret }: SharderOnKubernetes,

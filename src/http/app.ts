@@ -30,6 +30,8 @@ export interface AppParts {
   readonly api: ApiOptions;
   /** The header that names the user, for the description. */
   readonly userHeader: string;
+  /** Throws for a request to a host that is not ours; see hosts.ts. */
+  readonly checkHost: (req: Request) => void;
 }
 
 export function createApp({
@@ -40,6 +42,7 @@ export function createApp({
   reporter,
   api,
   userHeader,
+  checkHost,
 }: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
@@ -84,6 +87,10 @@ export function createApp({
     await sharder.check();
     res.type('text/plain').send('ready\n');
   });
+  app.use((req, _res, next) => {
+    if (!FOR_ANY_HOST.has(routeOf(req))) checkHost(req);
+    next();
+  });
   app.get('/metrics', async (_req, res) => {
     res.type(registry.contentType).send(await registry.metrics());
   });
@@ -109,6 +116,9 @@ export function createApp({
   app.use(onError);
   return app;
 }
+
+// Users come by any name, and probes by any address. The rest shows or changes more than one user's place.
+const FOR_ANY_HOST: ReadonlySet<Route> = new Set<Route>(['go', 'healthz', 'readyz']);
 
 function routeOf({ originalUrl }: Request): Route {
   if (isApi({ originalUrl })) return 'v1';

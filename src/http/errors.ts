@@ -19,6 +19,7 @@ export const STATUS: Readonly<Record<ErrorCode, Status>> = {
   bad_identity: { status: 400 },
   bad_key: { status: 400 },
   no_identity: { status: 401 },
+  wrong_host: { status: 421 },
   untrusted_peer: { status: 403 },
   api_closed: { status: 403 },
   no_token: { status: 401 },

@@ -3,8 +3,8 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import proxyAddr from 'proxy-addr';
 import { SharderError } from '../errors.js';
+import { createMatchNetwork } from '../networks.js';
 import { createReadHeader } from './header.js';
 
 /** The header in which the proxy in front sends SHARDER_PROXY_SECRET. */
@@ -88,12 +88,12 @@ function isSame(secret: Buffer, given: Buffer): boolean {
 
 // A connection's peer does not change, so that it is looked at once.
 function trustedPeers(proxies: readonly string[]): (socket: Socket) => boolean {
-  const trusts = proxyAddr.compile([...proxies]);
+  const trusts = createMatchNetwork(proxies);
   const known = new WeakMap<Socket, boolean>();
   return (socket) => {
     let isTrusted = known.get(socket);
     if (isTrusted === undefined) {
-      isTrusted = socket.remoteAddress !== undefined && trusts(socket.remoteAddress, 0);
+      isTrusted = socket.remoteAddress !== undefined && trusts(socket.remoteAddress);
       known.set(socket, isTrusted);
     }
     return isTrusted;

@@ -86,6 +86,9 @@ const USER_ERRORS: readonly Code[] = [
   ...(['database_unavailable', 'internal'] as const),
 ];
 
+// Of what answers to its own hosts alone; see hosts.ts.
+const HOST_ERRORS: readonly Code[] = ['bad_request', 'wrong_host'];
+
 /** All of them; `userHeader` names the user. One that takes any method is described by its GET, with `x-any-method`. */
 export function describeRoutes(userHeader: string): DescribedRoute[] {
   const user = {
@@ -150,31 +153,45 @@ export function describeRoutes(userHeader: string): DescribedRoute[] {
       'Whether the database can be used',
       { ...ok('It can.', TEXT), ...plainErrors(['database_busy', 'database_unavailable']) },
     ],
-    ['/metrics', 'metrics', 'For Prometheus', ok('No metric names a user.', TEXT)],
+    [
+      '/metrics',
+      'metrics',
+      'For Prometheus',
+      { ...ok('No metric names a user.', TEXT), ...plainErrors(HOST_ERRORS) },
+    ],
     [
       '/openapi.json',
       'openapi',
       'This document',
-      ok('OpenAPI 3.1.', { 'application/json': { schema: { type: 'object' } } }),
+      {
+        ...ok('OpenAPI 3.1.', { 'application/json': { schema: { type: 'object' } } }),
+        ...plainErrors(HOST_ERRORS),
+      },
     ],
     [
       '/docs',
       'docsRedirect',
       'To the page',
-      { 301: { description: 'To the page.', headers: { Location: header('`docs/`') } } },
+      {
+        301: { description: 'To the page.', headers: { Location: header('`docs/`') } },
+        ...plainErrors(HOST_ERRORS),
+      },
     ],
     [
       '/docs/',
       'docs',
       'This document as a page, on which everything can be tried out',
-      ok('The page.', { 'text/html': { schema: { type: 'string' } } }),
+      {
+        ...ok('The page.', { 'text/html': { schema: { type: 'string' } } }),
+        ...plainErrors(HOST_ERRORS),
+      },
     ],
   ];
   const file = {
     operationId: 'docsFile',
     summary: 'What the page is made of',
     parameters: [FILE],
-    responses: { ...ok('The file.'), ...plainErrors(['unknown_route']) },
+    responses: { ...ok('The file.'), ...plainErrors([...HOST_ERRORS, 'unknown_route']) },
   };
 
   const get = (path: string, described: Piece): DescribedRoute => ({

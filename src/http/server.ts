@@ -12,18 +12,20 @@ import {
 import accepts from 'accepts';
 import { pino, type Logger } from 'pino';
 import type { Answer } from '../assign/answer.js';
-import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import { createLogNames, type LogNames } from '../log-names.js';
 import { LoginProofs } from '../login-proof.js';
 import { DEFAULT_KIND } from '../names.js';
 import { tryNormalize } from '../normalize.js';
+import type { AdminToken } from '../secrets.js';
 import type { Sharder } from '../sharder.js';
+import type { KindDeclaration } from '../store/kinds.js';
 import { createApp } from './app.js';
 import { createAsk, type Asker } from './ask.js';
 import { announcesBody } from './body.js';
 import { Cookies, type CookieSettings } from './cookie.js';
 import { isApi } from './errors.js';
+import { createCheckHost } from '../hosts.js';
 import { createCheckPeer, createIdentify } from './identity.js';
 import { createMetrics, RequestCounts } from './metrics.js';
 import { contentHeaders, isHttps, JSON_TYPE, Replies, type Headers } from './reply.js';
@@ -45,15 +47,20 @@ export interface ServerOptions {
    * proved itself: with `proxySecrets`, or on a unix socket. Default: none are issued.
    */
   readonly loginSecrets?: readonly string[];
+  /**
+   * Hosts that the management API, /metrics and the docs answer to. Loopback and the address that a connection
+   * arrived at are always among them.
+   */
+  readonly hosts?: readonly string[];
   readonly cookie?: Partial<CookieSettings>;
   /** Default: no log. */
   readonly log?: Logger;
   /** How log lines name users. Default: they do not. */
   readonly logNames?: LogNames;
   /** Who may use the management API. Default: nobody, it is closed. */
-  readonly adminTokens?: Config['adminTokens'];
+  readonly adminTokens?: readonly AdminToken[];
   /** What the settings declare, of which the management API warns. */
-  readonly declared?: Config['kinds'];
+  readonly declared?: Readonly<Record<string, KindDeclaration>>;
   /** How the management API does what takes long. Default: not at all. */
   readonly commands?: Commands;
   /** Who reads nothing of an export for so long is given up. Default: a minute. */
@@ -107,6 +114,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
       },
     },
     userHeader,
+    checkHost: createCheckHost(options.hosts ?? []),
   });
 
   sharder.on('down', (why) => {

@@ -3,6 +3,7 @@
 import type { Readable } from 'node:stream';
 import { SharderError, type ErrorCode } from '../errors.js';
 import type { Reason } from '../assign/answer.js';
+import { parseJson } from '../json.js';
 import type { Context } from './operation.js';
 
 // So many wait for the database at once, and are written in one or two transactions.
@@ -63,12 +64,7 @@ async function assignLine(
 
 // A line is {"name": …}, or the name alone as a JSON string.
 function nameOf(line: string): string {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    throw new SharderError('bad_request', 'the line is no JSON');
-  }
+  const value = parseJson(line, 'the line');
   const name =
     typeof value === 'object' && value !== null ? (value as { name?: unknown }).name : value;
   if (typeof name === 'string') return name;

@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import { SharderError } from '../errors.js';
+import { parseJson } from '../json.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Place } from '../store/objects.js';
 
@@ -124,7 +125,7 @@ export function fromCursor(
 ): Place | undefined {
   if (cursor === undefined) return undefined;
   try {
-    const [place] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+    const [place] = parseJson(Buffer.from(cursor, 'base64url').toString(), 'it') as unknown[];
     if (type === 'string' && typeof place === 'string' && text().safeParse(place).success) {
       return place;
     }

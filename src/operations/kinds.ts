@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Knex } from 'knex';
 import * as z from 'zod';
 import * as store from '../store/kinds.js';
+import { NAME_RULES } from '../names.js';
 import { NORMALIZERS } from '../normalize.js';
 import { HASHES, POLICIES } from '../policies.js';
 import { declaredKind, DONE, reading, writing } from './operation.js';
@@ -13,6 +14,10 @@ const settings = {
   normalize: z.enum(NORMALIZERS).meta({
     description:
       'Which names are the same object: each its own (none); whatever the case (lower); and without what begins at the first @ (lower-local).',
+  }),
+  names: z.enum(NAME_RULES).meta({
+    description:
+      'What a new object may be called: strict, without commas and characters that cannot be seen, and in NFC; or any.',
   }),
   cookie: z.boolean().meta({ description: 'Whether /shard, /auth and /go set its cookie.' }),
   threshold: z.number().min(1).max(1_000).meta({
@@ -69,6 +74,7 @@ const policy = z.enum(POLICIES).meta({
 });
 const changes = {
   normalize: settings.normalize.optional(),
+  names: settings.names.optional(),
   cookie: settings.cookie.optional(),
   threshold: settings.threshold.optional(),
   ramp: settings.ramp.optional(),

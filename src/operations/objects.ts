@@ -8,8 +8,10 @@ import * as explained from '../explain.js';
 import { findByHash, notStored } from '../by-hash.js';
 import { noRoom } from '../sharder.js';
 import { isOpen, listBuckets } from '../store/buckets.js';
+import { normalizeName } from '../normalize.js';
 import type { Database } from '../store/database.js';
 import * as history from '../store/history.js';
+import { checkNewName } from '../store/kind-settings.js';
 import { getKind } from '../store/kinds.js';
 import * as store from '../store/objects.js';
 import { acting, DONE, reading, writing, type Context } from './operation.js';
@@ -141,6 +143,7 @@ async function foresee(
   if (known) return { bucket: known.bucket, by: 'existing' };
   const buckets = await database.read((knex) => listBuckets(knex, kind));
   const { settings } = await database.read((knex) => getKind(knex, kind));
+  checkNewName(normalizeName(name, settings.normalize), settings);
   const [bucket] = pickBuckets(buckets.filter(isOpen), 1, settings);
   if (bucket === undefined) throw noRoom(kind);
   return { bucket, by: 'assigned' };

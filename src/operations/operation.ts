@@ -4,10 +4,10 @@
 
 import type { Knex } from 'knex';
 import * as z from 'zod';
-import type { Config } from '../config.js';
 import { SharderError } from '../errors.js';
 import type { By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
+import type { KindDeclaration } from '../store/kinds.js';
 import type { Answer } from '../assign/answer.js';
 import type { Renew } from '../workers/renewals.js';
 import type { Route } from './route.js';
@@ -16,7 +16,7 @@ import type { Route } from './route.js';
 export interface Context {
   readonly database: Database;
   /** What the settings declare, and so the next start sets again. */
-  readonly declared: Config['kinds'];
+  readonly declared: Readonly<Record<string, KindDeclaration>>;
   readonly actor: string;
   /** As the service does it. */
   readonly assign: (kind: string, name: string) => Answer | Promise<Answer>;

@@ -107,6 +107,10 @@ export const STREAMS = {
     input: {
       format: z.enum(['csv', 'ndjson']).default('csv'),
       kind: fields.kind.optional().meta({ description: 'Only its objects.' }),
+      for_spreadsheet: z.boolean().default(false).meta({
+        description:
+          'CSV for a spreadsheet: what would be a formula begins with an apostrophe. It cannot be imported.',
+      }),
     },
     answer: { 'text/csv': undefined, 'application/x-ndjson': undefined },
   }),

@@ -1,5 +1,7 @@
 // The configuration of an nginx that stands before the copies. Pure.
 
+import { expandNetworks } from '../networks.js';
+import { aliasesOf, PROXY_HEADERS } from './forwarded.js';
 import type { Target } from './front.js';
 import { urlOf } from './front.js';
 
@@ -11,6 +13,8 @@ export interface NginxOptions {
   readonly port: number;
   readonly urlPattern: string;
   readonly targets: readonly Pick<Target, 'name' | 'port'>[];
+  /** Proxies in front, checked: what they say of their clients is believed. */
+  readonly trustedProxies?: readonly string[];
   /** Requests that run may take so long when it is stopped. */
   readonly drainSeconds: number;
 }
@@ -20,7 +24,10 @@ export interface NginxOptions {
  * consistent hash, of which the copies' ports are a part.
  */
 export function renderRunNginx(options: NginxOptions): string {
-  const { host, port, urlPattern, targets, drainSeconds } = options;
+  const { host, port, urlPattern, targets, drainSeconds, trustedProxies = [] } = options;
+  const trusted = expandNetworks(trustedProxies)
+    .map((each) => `    ${each} 1;\n`)
+    .join('');
   const listen = urlOf(host, port).slice('http://'.length);
   const servers = targets.map((each) => `    server ${addressOf(each)} max_fails=0;\n`).join('');
   const names = targets.map((each) => `    "${addressOf(each)}" ${each.name};\n`).join('');
@@ -68,15 +75,11 @@ ${names}  }
     default "";
     websocket upgrade;
   }
-  map $http_x_forwarded_proto $shard_proto {
-    "" $scheme;
-    default $http_x_forwarded_proto;
-  }
-  map $http_x_forwarded_host $shard_host {
-    "" $http_host;
-    default $http_x_forwarded_host;
-  }
-
+  # Whose word on a client counts. Anybody else's is taken out.
+  geo $shard_trusted {
+    default 0;
+${trusted}  }
+${PROXY_HEADERS.map(believed).join('')}
   server {
     listen ${listen};
     client_max_body_size 0;
@@ -99,10 +102,7 @@ ${names}  }
       proxy_set_header Host $http_host;
       proxy_set_header Upgrade $shard_upgrade;
       proxy_set_header Connection $shard_connection;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $shard_proto;
-      proxy_set_header X-Forwarded-Host $shard_host;
-    }
+${PROXY_HEADERS.map(setHeader).join('')}    }
 
     location @unavailable {
       default_type text/plain;
@@ -113,6 +113,30 @@ ${names}  }
   }
 }
 `;
+}
+
+// What nginx says itself where nobody who is trusted has said it.
+const OWN: Readonly<Record<string, string>> = {
+  'X-Forwarded-For': '$remote_addr',
+  'X-Forwarded-Proto': '$scheme',
+  'X-Forwarded-Host': '$http_host',
+};
+
+function believed(header: string): string {
+  const variable = header.toLowerCase().replaceAll('-', '_');
+  const said = header === 'X-Forwarded-For' ? '$proxy_add_x_forwarded_for' : `$http_${variable}`;
+  const own = OWN[header] ?? '""';
+  return `  map "$shard_trusted$http_${variable}" $shard_${variable} {
+    default ${own};
+    "~^1." ${said};
+  }
+`;
+}
+
+function setHeader(header: string): string {
+  const variable = header.toLowerCase().replaceAll('-', '_');
+  const aliases = aliasesOf(header).map((alias) => `      proxy_set_header ${alias} "";\n`);
+  return `      proxy_set_header ${header} $shard_${variable};\n${aliases.join('')}`;
 }
 
 function addressOf({ port }: Pick<Target, 'port'>): string {

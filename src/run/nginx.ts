@@ -51,8 +51,8 @@ export class NginxFront implements Front {
     const dir = mkdtempSync(join(tmpdir(), 'sharder-run-'));
     this.#dir = dir;
     chmodSync(dir, 0o755); // started by root, nginx's workers are somebody else
-    mkdirSync(join(dir, 'tmp'));
-    writeFileSync(join(dir, 'nginx.conf'), renderRunNginx(this.#options));
+    mkdirSync(join(dir, 'tmp'), { mode: 0o711 });
+    writeFileSync(join(dir, 'nginx.conf'), renderRunNginx(this.#options), { mode: 0o644 });
     let log = '';
     // In a group of its own: Ctrl-C is ours to pass on.
     const child = spawn(this.#file, ['-p', dir, '-c', 'nginx.conf', '-e', 'stderr'], {

@@ -2,6 +2,7 @@
 
 import { KeyPattern } from '../key-pattern.js';
 import { SharderError } from '../errors.js';
+import { checkNetwork } from '../networks.js';
 
 const MOST_SHARDS = 256;
 
@@ -19,6 +20,8 @@ export interface RunOptions {
   readonly health?: string | undefined;
   /** Whether the router is a real nginx. */
   readonly nginx?: boolean | undefined;
+  /** Proxies in front: addresses, ranges, `loopback`, `linklocal`, `uniquelocal`. Default: none. */
+  readonly trustedProxies?: readonly string[] | undefined;
   /** The program and its arguments. */
   readonly command: readonly string[];
 }
@@ -29,11 +32,13 @@ export interface CheckedOptions extends RunOptions {
   readonly names: readonly string[];
   readonly pattern: KeyPattern;
   readonly health: string | undefined;
+  readonly trustedProxies: readonly string[];
 }
 
 /** Throws `settings` with what came, what is allowed and what to do. */
 export function checkOptions(options: RunOptions): CheckedOptions {
   const { shards, urlPattern, port, host = '127.0.0.1', name = 'server', health } = options;
+  const { trustedProxies = [] } = options;
   if (!Number.isInteger(shards) || shards < 1 || shards > MOST_SHARDS) {
     throw wrong('shards', shards, `must be a whole number from 1 to ${MOST_SHARDS}`);
   }
@@ -47,11 +52,21 @@ export function checkOptions(options: RunOptions): CheckedOptions {
   if (health !== undefined && !/^\/[\x21-\x7e]*$/.test(health)) {
     throw wrong('health', health, 'must be a path, such as /healthz');
   }
+  for (const proxy of trustedProxies) checkTrusted(proxy);
   if (options.command[0] === undefined) {
     throw new SharderError('settings', 'there is no program to run: give it after --');
   }
   const names = Array.from({ length: shards }, (_, i) => `${name}-${i}`);
-  return { ...options, host, health, names, pattern: patternOf(urlPattern) };
+  return { ...options, host, health, names, trustedProxies, pattern: patternOf(urlPattern) };
+}
+
+function checkTrusted(proxy: string): void {
+  try {
+    checkNetwork(proxy);
+  } catch (error) {
+    if (!(error instanceof SharderError)) throw error;
+    throw new SharderError('settings', `trusted-proxies: ${error.message}`, { cause: error });
+  }
 }
 
 function patternOf(urlPattern: string): KeyPattern {

@@ -15,6 +15,8 @@ import { createProxyServer, type ProxyServer } from 'httpxy';
 import { Rendezvous } from '../assign/hash.js';
 import type { KeyPattern } from '../key-pattern.js';
 import { SharderError } from '../errors.js';
+import { createMatchNetwork } from '../networks.js';
+import { sayFrom } from './forwarded.js';
 import { urlOf, type Front, type Target } from './front.js';
 
 const BUCKET_HEADER = 'X-Shard-Bucket';
@@ -28,12 +30,15 @@ export interface RouterOptions {
   readonly port: number;
   readonly pattern: Pick<KeyPattern, 'keyOf'>;
   readonly targets: readonly Target[];
+  /** Proxies in front, as addresses and ranges: what they say of their clients is believed. */
+  readonly trustedProxies?: readonly string[];
 }
 
 export class Router implements Front {
   readonly #options: RouterOptions;
   readonly #targets: ReadonlyMap<string, Target>;
   readonly #hash: Rendezvous;
+  readonly #trusts: (address: string) => boolean;
   readonly #agent = new Agent({ keepAlive: true, timeout: KEEP_MS });
   readonly #proxy: ProxyServer;
   readonly #server: Server;
@@ -47,6 +52,7 @@ export class Router implements Front {
     this.#options = options;
     this.#targets = new Map(options.targets.map((target) => [target.name, target]));
     this.#hash = new Rendezvous(options.targets.map(({ name }) => ({ name, weight: 1 })));
+    this.#trusts = createMatchNetwork(options.trustedProxies ?? []);
     this.#proxy = this.#createProxy();
     // An upload may take as long as it takes.
     this.#server = createServer({ requestTimeout: 0 }, (req, res) => {
@@ -153,7 +159,7 @@ export class Router implements Front {
     } else {
       this.#running.add(res);
       req.url = originFormOf(req.url);
-      sayFrom(req);
+      sayFrom(req, this.#trusts(req.socket.remoteAddress ?? ''));
       req.headers.connection = 'keep-alive'; // with the copy, whatever the client does with its own
       const { host, port } = target;
       void this.#proxy.web(req, res, { target: { host, port }, agent: this.#agent }).then(() => {
@@ -173,7 +179,7 @@ export class Router implements Front {
       refuseUpgrade(socket, 503, target.name, what, trouble?.retryAfter ?? 1);
     } else if (req.headers.upgrade?.toLowerCase() === 'websocket' && req.method === 'GET') {
       req.url = originFormOf(req.url);
-      sayFrom(req);
+      sayFrom(req, this.#trusts(req.socket.remoteAddress ?? ''));
       void this.#proxy.ws(req, socket, { target: { host: target.host, port: target.port } }, head);
     } else if (hasBody(req)) {
       refuseUpgrade(socket, 501, target.name, 'the router upgrades connections to WebSockets only');
@@ -219,15 +225,6 @@ function originFormOf(url = '/'): string {
   const path = /^https?:\/\/[^/?]*(.*)$/is.exec(url)?.[1];
   if (path === undefined) return url;
   return path.startsWith('/') ? path : `/${path}`;
-}
-
-// As nginx does it with $proxy_add_x_forwarded_for. What a proxy before us has said stays.
-function sayFrom({ headers, socket }: IncomingMessage): void {
-  const before = headers['x-forwarded-for'];
-  const peer = socket.remoteAddress ?? '';
-  headers['x-forwarded-for'] = before === undefined ? peer : `${String(before)}, ${peer}`;
-  headers['x-forwarded-proto'] ??= 'http';
-  headers['x-forwarded-host'] ??= headers.host;
 }
 
 function refuse(res: ServerResponse, status: number, what: string, retryAfter?: number): void {

@@ -112,10 +112,10 @@ export class Run {
   }
 
   #createFront(): Front {
-    const { host, port, pattern, nginx, urlPattern } = this.#options;
-    if (!nginx) return new Router({ host, port, pattern, targets: this.shards });
+    const { host, port, pattern, nginx, urlPattern, trustedProxies } = this.#options;
+    if (!nginx) return new Router({ host, port, pattern, targets: this.shards, trustedProxies });
     return new NginxFront({
-      ...{ host, port, urlPattern, targets: this.shards },
+      ...{ host, port, urlPattern, targets: this.shards, trustedProxies },
       drainSeconds: Math.ceil(this.#timings.drainMs / 1_000),
       output: this.#output,
       guard: this.#guard,

@@ -29,9 +29,11 @@ export interface ShardServiceOptions {
   readonly health?: string;
   /** Whether a real nginx is the router. */
   readonly nginx?: boolean;
+  /** Proxies in front of the router, whose X-Forwarded-… headers are passed on. Default: none. */
+  readonly trustedProxies?: readonly string[];
 }
 
-const KNOWN = ['ports', 'shardSpec', 'name', 'host', 'health', 'nginx'];
+const KNOWN = ['ports', 'shardSpec', 'name', 'host', 'health', 'nginx', 'trustedProxies'];
 
 /**
  * Calls `serve` in each shard: a copy of this program that was started by this function or by `sharder
@@ -93,10 +95,11 @@ function toRun({
   host,
   health,
   nginx,
+  trustedProxies,
 }: ShardServiceOptions): RunOptions {
   const { shards, urlPattern } = shardSpec;
   const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  return { ...{ shards, urlPattern, port, name, host, health, nginx }, command };
+  return { ...{ shards, urlPattern, port, name, host, health, nginx, trustedProxies }, command };
 }
 
 function say(text: string): void {

@@ -1,6 +1,6 @@
 // Opens a database by its URL. Everything that is not `find` or `assign` works through here.
 
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database as SqliteConnection } from 'better-sqlite3';
@@ -11,6 +11,7 @@ import type { Engine, EngineEvents } from './engine.js';
 import { inTime } from './in-time.js';
 import { migrate, refuseForeign, schemaState, type EngineName } from './migrate.js';
 import { PostgresEngine } from './postgres.js';
+import { makePrivateFile } from './private-files.js';
 import { busy, explainOpenError, isConflict } from './postgres-errors.js';
 import { retry } from './retry.js';
 import { SQLITE_PRAGMAS, SqliteEngine } from './sqlite.js';
@@ -164,7 +165,11 @@ export class Database {
     }
   }
 
-  /** Makes the engine that assigns; a database has one. It tells `events` what it hears. */
+  /**
+   * Makes the engine that assigns; a database has one. It tells `events` what it hears.
+   *
+   * @internal
+   */
   createEngine(events: EngineEvents): Engine {
     if (this.#engine) throw new Error('this database has an engine already');
     this.#engine =
@@ -278,11 +283,14 @@ function connectSqlite(file: string, mayCreate: boolean, isBulk: boolean): Datab
     );
   }
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makePrivateFile(path);
   } catch (error) {
-    throw new SharderError('settings', `database: the directory of ${path} cannot be made`, {
-      cause: error,
-    });
+    if (!existsSync(dirname(path))) {
+      throw new SharderError('settings', `database: the directory of ${path} cannot be made`, {
+        cause: error,
+      });
+    }
+    // Otherwise SQLite says why it cannot be opened.
   }
   const knex = createKnex({
     client: 'better-sqlite3',

@@ -68,7 +68,6 @@ export type HashTables =
   | { readonly atOnce: (kind: string) => HashTable | undefined }
   | { readonly soon: (kind: string) => Promise<HashTable | undefined> };
 
-/** `find` and `assign` on one database, and whether what was found still holds. */
 /** The error for an object that follows workers, and has none yet. */
 export function waitsForWorker(kind: string, name: string): SharderError {
   return new SharderError(
@@ -77,6 +76,7 @@ export function waitsForWorker(kind: string, name: string): SharderError {
   );
 }
 
+/** `find` and `assign` on one database, and whether what was found still holds. */
 export interface Engine {
   /** Connects; until it has resolved nothing else may be called. */
   start(): Promise<void>;
@@ -107,7 +107,7 @@ export interface Engine {
    * One transaction under the kind's lock: makes the names normal, by the settings that the lock has
    * read, looks them up once more, places those that are still new, and commits durably before it
    * answers. Of several names that are one, the first is new. Null stands for a name for which there
-   * was no room, an error for one that has no normal form. Rejects with `unknown_kind`,
+   * was no room, an error for one that has no normal form or that no new object may have. Rejects with `unknown_kind`,
    * `database_unavailable`, `database_busy` or `database_full`, or, for a kind of the policy `hash`, with
    * `NotAssigned`; then nothing was stored, unless the connection broke during the commit.
    */

@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { SharderError } from '../errors.js';
 import { KeyPattern } from '../key-pattern.js';
+import { NAME_RULES, whyNotStrict, type NameRule } from '../names.js';
 import { NORMALIZERS, type Normalize } from '../normalize.js';
 import { HASHES, type Hash, type Policy } from '../policies.js';
 
@@ -19,6 +20,8 @@ export interface RequestKey {
 export interface KindSettings {
   /** Which names are the same object; see normalize.ts. */
   readonly normalize: Normalize;
+  /** What a new object may be called; see names.ts. */
+  readonly names: NameRule;
   /** Whether /shard, /auth and /go set the kind's cookie. */
   readonly cookie: boolean;
   /** A bucket is over-full from so many percent above its fair share. */
@@ -56,6 +59,7 @@ export type KindChanges = { readonly [K in keyof KindSettings]?: KindSettings[K]
 
 export const DEFAULT_KIND_SETTINGS: KindSettings = {
   normalize: 'none',
+  names: 'strict',
   cookie: true,
   threshold: 10,
   ramp: null,
@@ -117,6 +121,7 @@ export const kindSettingsSchema = z.strictObject({
   normalize: z
     .enum(NORMALIZERS, `must be ${NORMALIZERS.slice(0, -1).join(', ')} or ${NORMALIZERS.at(-1)}`)
     .optional(),
+  names: z.enum(NAME_RULES, `must be ${NAME_RULES.join(' or ')}`).optional(),
   cookie: z.boolean('must be true or false').optional(),
   threshold: z
     .number('must be a number of percent')
@@ -211,6 +216,29 @@ export function checkKindChanges(changes: KindChanges): void {
       ? `${issue.path.join('.')}: ${issue.message}`
       : `${String(key)} is ${JSON.stringify(value)}: it ${issue.message}`,
   );
+}
+
+/**
+ * Why a new object of the kind may not have this name, in its normal form; undefined: it may. A key that is
+ * not the user is no name.
+ */
+export function refuseNewName(
+  name: string,
+  { names, key }: Pick<KindSettings, 'names' | 'key'>,
+): SharderError | undefined {
+  if (names === 'any' || key !== 'user') return undefined;
+  const why = whyNotStrict(name);
+  if (why === undefined) return undefined;
+  return new SharderError(
+    'bad_name',
+    `${JSON.stringify(name)} cannot be new: ${why}; for a kind that has such names, set \`names: any\``,
+  );
+}
+
+/** Throws what `refuseNewName` returns. */
+export function checkNewName(name: string, settings: Pick<KindSettings, 'names' | 'key'>): void {
+  const refused = refuseNewName(name, settings);
+  if (refused) throw refused;
 }
 
 /** What the table has of a kind, the settings as text. */

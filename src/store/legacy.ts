@@ -8,7 +8,9 @@ import { BUCKET_PATTERN, checkObjectName, KIND_PATTERN } from '../names.js';
 import { insertBucket } from './buckets.js';
 import { recordChange, type By } from './changes.js';
 import { lockKind } from './kinds.js';
-import { applyMigrations, lockSchema, schemaState, type EngineName } from './migrate.js';
+import { applyMigrations, BOOKS, lockSchema, schemaState, type EngineName } from './migrate.js';
+import { queryRows } from './rows.js';
+import { readSnapshot } from './snapshot.js';
 
 /** What adopting a database makes of it. */
 export interface Adoption {
@@ -152,9 +154,7 @@ const DEPENDENTS: Readonly<Record<EngineName, string>> = {
     union all
     select 'foreign key of table ' || t.name from sqlite_schema t, pragma_foreign_key_list(t.name) f
       where t.type = 'table' and lower(f."table") = 'shard'
-    union all
-    select type || ' ' || name from sqlite_schema
-      where lower(name) in ('kind', 'bucket', 'change', 'revision')`,
+`,
   postgres: `
     select 'trigger ' || tgname as what from pg_trigger
       where tgrelid = 'shard'::regclass and not tgisinternal
@@ -166,17 +166,39 @@ const DEPENDENTS: Readonly<Record<EngineName, string>> = {
       join pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
       join pg_class v on v.oid = r.ev_class
       where d.refobjid = 'shard'::regclass
+`,
+};
+
+// SQLite has names without regard to case. On PostgreSQL a table is a type, too.
+const NAMESAKES: Readonly<Record<EngineName, string>> = {
+  sqlite: `
+    select type || ' ' || name as what from sqlite_schema
+      where lower(name) in (select value from json_each(?)) and lower(tbl_name) <> 'shard'`,
+  postgres: `
+    with ours as (select json_array_elements_text(?::json) as name)
+    select case c.relkind when 'v' then 'view ' when 'm' then 'view ' when 'i' then 'index '
+        when 'S' then 'sequence ' else 'table ' end || c.relname as what
+      from pg_class c join ours on ours.name = c.relname
+      where c.relnamespace = current_schema()::regnamespace and c.oid <> 'shard'::regclass
+        and not exists (
+          select from pg_index i where i.indexrelid = c.oid and i.indrelid = 'shard'::regclass)
     union all
-    select 'table ' || relname from pg_class
-      where relname in ('kind', 'bucket', 'change')
-        and relnamespace = (select oid from pg_namespace where nspname = current_schema())`,
+    select 'function ' || p.proname from pg_proc p join ours on ours.name = p.proname
+      where p.pronamespace = current_schema()::regnamespace and p.pronargs = 0
+    union all
+    select 'type ' || t.typname from pg_type t join ours on ours.name = t.typname
+      where t.typnamespace = current_schema()::regnamespace and t.typrelid = 0 and t.typelem = 0`,
 };
 
 async function refuseDependents(trx: Knex.Transaction, engine: EngineName): Promise<void> {
-  const found = await trx.raw<{ what: string }[] | { rows: { what: string }[] }>(
-    DEPENDENTS[engine],
-  );
-  const names = ('rows' in found ? found.rows : found).map(({ what }) => what);
+  const { tables, indexes, functions } = await readSnapshot(engine);
+  const triggers = engine === 'sqlite' ? (await readSnapshot(engine)).triggers : [];
+  const ours = [...BOOKS, ...tables, ...indexes, ...functions, ...triggers.map(({ name }) => name)];
+  const found = [
+    ...(await queryRows<{ what: string }>(trx, DEPENDENTS[engine])),
+    ...(await queryRows<{ what: string }>(trx, NAMESAKES[engine], [JSON.stringify(ours)])),
+  ];
+  const names = [...new Set(found.map(({ what }) => what))];
   if (names.length === 0) return;
   throw new SharderError(
     'schema',

@@ -10,6 +10,8 @@ export type EngineName = 'sqlite' | 'postgres';
 
 const SCHEMA = new URL('../../schema/', import.meta.url);
 const TABLE = 'schema_migration';
+/** The tables of the migrator itself. */
+export const BOOKS: readonly string[] = [TABLE, `${TABLE}_lock`];
 // Any number that no other program locks by: the bytes of "sharder" as one.
 const ADVISORY_LOCK = 0x73686172646572n;
 
@@ -30,7 +32,9 @@ export async function schemaState(knex: Knex, engine: EngineName): Promise<Schem
   const ours = await migrationNames(engine);
   // In this order: who makes our tables at this moment commits both at once.
   const hasShard = await knex.schema.hasTable('shard');
-  const theirs = (await knex.schema.hasTable(TABLE))
+  // Another program may have a table of that name.
+  const books = Object.keys(await knex(TABLE).columnInfo());
+  const theirs = ['id', 'name', 'batch'].every((column) => books.includes(column))
     ? await knex(TABLE).orderBy('id').pluck<string[]>('name')
     : [];
   return {

@@ -8,6 +8,7 @@ import { normalizeName, tryNormalize } from '../normalize.js';
 import { getBucket, isOpen } from './buckets.js';
 import { recordChange, type By } from './changes.js';
 import type { Database, Reader } from './database.js';
+import { checkNewName } from './kind-settings.js';
 import { checkKind, getKind, listKindRows, listKinds, lockKind, type KindRow } from './kinds.js';
 
 /** Where an object is. */
@@ -197,6 +198,7 @@ export async function renameObject(
       `there is an object ${JSON.stringify(to)} of kind ${kind} already, in bucket ${there.bucket}: to make one of the two, merge them (sharder object merge)`,
     );
   }
+  checkNewName(to, row.settings);
   await trx('shard').where({ id: object.id }).update({ name: to });
   const action = 'object rename';
   await recordChange(trx, { ...by, action, ...before(object), detail: { to } });

@@ -6,6 +6,7 @@ import { checkObjectName } from '../names.js';
 import { normalizeName } from '../normalize.js';
 import { getBucket } from './buckets.js';
 import { recordChange, type By } from './changes.js';
+import { checkNewName } from './kind-settings.js';
 import type { KindRow } from './kinds.js';
 import { findRow } from './objects.js';
 
@@ -34,6 +35,7 @@ export async function putPin(
     const { assigned_at, bucket: from_bucket } = row;
     await recordChange(trx, { ...change, name: row.name, from_bucket, assigned_at });
   } else {
+    checkNewName(key, settings);
     await trx('shard').insert({ kind, bucket: to, name: key, pinned: true });
     await recordChange(trx, { ...change, name: key });
   }

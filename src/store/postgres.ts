@@ -18,7 +18,7 @@ import {
   waitsForWorker,
 } from './engine.js';
 import { selectHashTable, toHashTable, type HashTable, type HashTableRow } from './hash-table.js';
-import { HeldSettings, type HeldKind, type KindText } from './kind-settings.js';
+import { HeldSettings, refuseNewName, type HeldKind, type KindText } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
 import { Listener } from './listener.js';
 import {
@@ -345,14 +345,20 @@ async function assign(
   const unknown = distinct.filter((name) => !rows.has(name));
   // Nobody but the workers has a say in where these are.
   const following = current.leased ? await readRegistered(client, kind, unknown) : NONE;
-  const fresh = unknown.filter((name) => !following.has(name));
+  const why = new Map<string, SharderError>();
+  for (const name of following) why.set(name, waitsForWorker(kind, name));
+  for (const name of unknown) {
+    const refused = following.has(name) ? undefined : refuseNewName(name, current);
+    if (refused) why.set(name, refused);
+  }
+  const fresh = unknown.filter((name) => !why.has(name));
 
   const open = candidates ?? [];
   const urls = new Map(open.map(({ name, url }) => [name, url]));
   const picks = pick(open, fresh.length, current);
   if (picks.length === 0) {
     await client.query(ROLLBACK);
-    return { rows: answers(kind, named, rows, following) };
+    return { rows: answers(named, rows, why) };
   }
   const placed = fresh.slice(0, picks.length);
   placed.forEach((name, i) => {
@@ -366,7 +372,7 @@ async function assign(
   ]);
   const total = Number(inserted.rows[0]?.total ?? 0);
   return {
-    rows: answers(kind, named, rows, following),
+    rows: answers(named, rows, why),
     below: trimmedBelow('postgres', total, placed.length),
   };
 }
@@ -401,16 +407,15 @@ function toNamed(names: readonly string[], how: Normalize): Named {
 }
 
 function answers(
-  kind: string,
   { each }: Named,
   rows: Map<string, AssignedRow>,
-  following: ReadonlySet<string>,
+  why: ReadonlyMap<string, SharderError>,
 ): (AssignedRow | SharderError | null)[] {
   return each.map((name) => {
     if (typeof name !== 'string') return name;
     const row = rows.get(name);
     // Whoever else asked for the same one finds it there.
     if (row?.isNew) rows.set(name, { ...row, isNew: false });
-    return row ?? (following.has(name) ? waitsForWorker(kind, name) : null);
+    return row ?? why.get(name) ?? null;
   });
 }

@@ -6,6 +6,7 @@ import { checkBucketName, checkKindName, checkObjectName } from '../names.js';
 import type { Database } from './database.js';
 import type { EngineName } from './migrate.js';
 import { queryRows } from './rows.js';
+import { normalizeBody, readSnapshot, type SnapshotTrigger } from './snapshot.js';
 
 export type Rule =
   | 'members' // a bucket's count is not that of its rows
@@ -57,52 +58,31 @@ export async function checkFile(knex: Knex): Promise<Fault[]> {
   return [...faults, fault('file', {}, 'the table revision has no row', remedy)];
 }
 
-const TRIGGERS: Readonly<Record<EngineName, { names: readonly string[]; there: string }>> = {
-  sqlite: {
-    names: [
-      'shard_inserted',
-      'shard_deleted',
-      'shard_updated',
-      'bucket_url_changed',
-      'kind_inserted',
-      'kind_deleted',
-      'kind_settings_changed',
-      'kind_begun',
-      'kind_ended',
-    ],
-    there: `select name from sqlite_schema where type = 'trigger'`,
-  },
-  postgres: {
-    names: [
-      'shard_inserted',
-      'shard_deleted',
-      'shard_updated',
-      'shard_truncated',
-      'bucket_url_changed',
-      'kind_inserted_or_deleted',
-      'kind_settings_changed',
-      'kind_begun',
-      'kind_ended',
-    ],
-    there: `
-      select tgname as name from pg_trigger
-      where tgrelid in ('shard'::regclass, 'bucket'::regclass, 'kind'::regclass) and tgenabled <> 'D'`,
-  },
+// A trigger of `tgenabled` D never fires, one of R only where changes are replicated to.
+const TRIGGERS: Readonly<Record<EngineName, string>> = {
+  sqlite: `select name, tbl_name as "table", sql as body from sqlite_schema where type = 'trigger'`,
+  postgres: `
+    select t.tgname as name, c.relname as "table", p.prosrc as body
+    from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_proc p on p.oid = t.tgfoid
+    where not t.tgisinternal and t.tgenabled in ('O', 'A') and pg_table_is_visible(c.oid)`,
 };
 
+/** Holds the triggers against the snapshot of the schema: that each is there, and does what it should. */
 export async function checkTriggers(knex: Knex, engine: EngineName): Promise<Fault[]> {
-  const { names, there } = TRIGGERS[engine];
-  const found = new Set((await queryRows<{ name: string }>(knex, there)).map(({ name }) => name));
-  return names
-    .filter((name) => !found.has(name))
-    .map((name) =>
-      fault(
-        'trigger',
-        {},
-        `the trigger ${name} is not there, or is switched off`,
-        `make it again, as it stands in schema/${engine}/schema.sql, and check again`,
-      ),
+  const { triggers } = await readSnapshot(engine);
+  const rows = await queryRows<SnapshotTrigger>(knex, TRIGGERS[engine]);
+  const there = new Map(rows.map(({ name, table, body }) => [`${table}.${name}`, body]));
+  return triggers.flatMap(({ name, table, body }) => {
+    const found = there.get(`${table}.${name}`);
+    if (found !== undefined && normalizeBody(found) === normalizeBody(body)) return [];
+    const isGone = found === undefined;
+    return fault(
+      'trigger',
+      {},
+      `the trigger ${name} ${isGone ? 'is not there, or is switched off' : 'is another than ours'}`,
+      `${isGone ? 'make it again' : 'drop it and make it again'}, as it stands in schema/${engine}/schema.sql, and check again`,
     );
+  });
 }
 
 export async function checkKinds(knex: Knex): Promise<Fault[]> {

@@ -19,7 +19,7 @@ import {
   waitsForWorker,
 } from './engine.js';
 import { selectHashTable, toHashTable, type HashTable, type HashTableRow } from './hash-table.js';
-import { HeldSettings, type HeldKind, type KindText } from './kind-settings.js';
+import { HeldSettings, refuseNewName, type HeldKind, type KindText } from './kind-settings.js';
 import { unknownKind } from './kinds.js';
 import { retry } from './retry.js';
 import { explainSqliteError, isBusy } from './sqlite-errors.js';
@@ -228,14 +228,15 @@ export class SqliteEngine implements Engine {
         if (typeof name !== 'string') return name;
         // Nobody but the workers has a say in where that is.
         const follows = held.leased && isRegistered.get(kind, name) !== undefined;
-        const bucket = follows ? undefined : picks[placed.length];
+        const refused = follows ? undefined : refuseNewName(name, held);
+        const bucket = follows || refused ? undefined : picks[placed.length];
         if (bucket !== undefined && insert.run(kind, bucket, name, now).changes === 1) {
           placed.push(name);
           return { name, bucket, url: urls.get(bucket) ?? null, isNew: true };
         }
         const known = find.get(kind, name);
         if (known) return { name, ...known, isNew: false };
-        return follows ? waitsForWorker(kind, name) : null;
+        return follows ? waitsForWorker(kind, name) : (refused ?? null);
       });
       if (placed.length > 0) {
         this.#arrivals.add(kind, row.version, now, placed, picks.slice(0, placed.length));

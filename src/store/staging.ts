@@ -20,6 +20,8 @@ export interface StagedRow {
   /** ISO 8601, UTC. */
   readonly assigned_at: string;
   readonly pinned: boolean;
+  /** Whether a new object may not be called that. */
+  readonly refused: boolean;
 }
 
 /** A row that cannot be imported as it is. */
@@ -53,7 +55,7 @@ export interface Arrivals {
   readonly count: number;
 }
 
-const COLUMNS = 'line, kind, name, bucket, assigned_at, pinned';
+const COLUMNS = 'line, kind, name, bucket, assigned_at, pinned, refused';
 
 /** Needs a database that was opened for bulk, whose one connection keeps the tables. */
 export class Staging {
@@ -71,7 +73,7 @@ export class Staging {
     await database.knex.raw(`
       create temporary table incoming (
         line bigint not null, kind text not null, name text not null, bucket text not null,
-        assigned_at ${time} not null, pinned ${flag} not null)`);
+        assigned_at ${time} not null, pinned ${flag} not null, refused ${flag} not null)`);
     await database.knex.raw(`
       create temporary table twice (
         kind text not null, name text not null, differs integer not null, line bigint not null,
@@ -99,7 +101,7 @@ export class Staging {
   /** After the last `add`: makes what follows quick. */
   async sort(): Promise<void> {
     await this.#knex.raw(
-      'create index incoming_in_order on incoming (kind, name, line, bucket, assigned_at, pinned)',
+      'create index incoming_in_order on incoming (kind, name, line, bucket, assigned_at, pinned, refused)',
     );
     if (this.#database.engineName === 'postgres') await this.#knex.raw('analyze incoming');
     await this.#knex.raw(`
@@ -142,7 +144,7 @@ export class Staging {
   async compare(): Promise<{ fresh: number; elsewhere: number; unchanged: number }> {
     await this.#run(`
       create temporary table fresh as
-      select i.line, i.kind, i.name, i.bucket, i.assigned_at, i.pinned
+      select i.line, i.kind, i.name, i.bucket, i.assigned_at, i.pinned, i.refused
       from incoming i left join shard s on s.kind = i.kind and s.name = i.name
       where s.id is null order by i.kind, i.name`);
     const incoming = await this.#count('select count(*) as n from incoming');
@@ -150,6 +152,15 @@ export class Staging {
     if (fresh < incoming) await addElsewhere(this.#knex, 'incoming');
     const elsewhere = await this.#count('select count(*) as n from elsewhere');
     return { fresh, elsewhere, unchanged: incoming - fresh - elsewhere };
+  }
+
+  /** Takes out new objects whose names no new object may have. */
+  async takeRefused(limit: number): Promise<Found<Clash>> {
+    const rows = await this.#all<Clash>(
+      `select line, kind, name, bucket from fresh where refused order by line limit ${limit}`,
+    );
+    const count = rows.length === 0 ? 0 : await this.#run('delete from fresh where refused');
+    return { count, rows };
   }
 
   /** Takes out what is elsewhere, so that it stays there; resolves with the first by line. */
@@ -249,11 +260,11 @@ async function all<T>(knex: Knex, sql: string): Promise<T[]> {
 // A transaction that touches temporary tables alone locks nothing.
 function insert(connection: SqliteConnection, rows: readonly StagedRow[]): void {
   const statement = connection.prepare(
-    `insert into incoming (${COLUMNS}) values (?, ?, ?, ?, ?, ?)`,
+    `insert into incoming (${COLUMNS}) values (?, ?, ?, ?, ?, ?, ?)`,
   );
   connection.transaction(() => {
-    for (const { line, kind, name, bucket, assigned_at, pinned } of rows) {
-      statement.run(line, kind, name, bucket, assigned_at, pinned ? 1 : 0);
+    for (const { line, kind, name, bucket, assigned_at, pinned, refused } of rows) {
+      statement.run(line, kind, name, bucket, assigned_at, pinned ? 1 : 0, refused ? 1 : 0);
     }
   })();
 }
@@ -261,8 +272,8 @@ function insert(connection: SqliteConnection, rows: readonly StagedRow[]): void 
 // Of what COPY gives a meaning to, a checked name can have the backslash alone.
 async function copy(connection: pg.Client, rows: readonly StagedRow[]): Promise<void> {
   const text = rows
-    .map(({ line, kind, name, bucket, assigned_at, pinned }) =>
-      [line, kind, name.replaceAll('\\', '\\\\'), bucket, assigned_at, pinned].join('\t'),
+    .map(({ line, kind, name, bucket, assigned_at, pinned, refused }) =>
+      [line, kind, name.replaceAll('\\', '\\\\'), bucket, assigned_at, pinned, refused].join('\t'),
     )
     .join('\n');
   const stream = connection.query(copyFrom(`copy incoming (${COLUMNS}) from stdin`));

@@ -6,7 +6,13 @@ import { SharderError } from '../errors.js';
 import { checkBucketName, checkKindName } from '../names.js';
 import { normalizeName, type Normalize } from '../normalize.js';
 import { columns, type BucketSettings } from '../store/buckets.js';
-import { kindSettingsSchema, readKindSettings } from '../store/kind-settings.js';
+import {
+  DEFAULT_KIND_SETTINGS,
+  kindSettingsSchema,
+  readKindSettings,
+  refuseNewName,
+  type KindSettings,
+} from '../store/kind-settings.js';
 import type { KindRow } from '../store/kinds.js';
 import type { StagedRow } from '../store/staging.js';
 import type { BucketLine, KindLine, ObjectLine, Page, Problem } from './page.js';
@@ -35,7 +41,7 @@ export interface CheckerOptions {
 const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$/;
 
 interface KnownKind {
-  readonly normalize: Normalize;
+  readonly settings: KindSettings;
   /** By name. */
   readonly buckets: Set<string>;
 }
@@ -54,17 +60,26 @@ export class Checker {
     options: CheckerOptions,
   ) {
     this.#options = options;
-    for (const { name, settings } of kinds) this.#know(name, settings.normalize);
+    for (const { name, settings } of kinds) this.#know(name, settings);
     for (const { kind, name } of buckets) this.#kinds.get(kind)?.buckets.add(name);
   }
 
   /** How the names of a kind were made normal. */
   normalizerOf(kind: string): Normalize {
-    return this.#kinds.get(kind)?.normalize ?? 'none';
+    return this.#settingsOf(kind).normalize;
   }
 
-  #know(kind: string, normalize: Normalize): void {
-    this.#kinds.set(kind, { normalize, buckets: new Set() });
+  /** Why no new object may be called that. */
+  refusedName(kind: string, name: string): SharderError | undefined {
+    return refuseNewName(name, this.#settingsOf(kind));
+  }
+
+  #settingsOf(kind: string): KindSettings {
+    return this.#kinds.get(kind)?.settings ?? DEFAULT_KIND_SETTINGS;
+  }
+
+  #know(kind: string, settings: KindSettings): void {
+    this.#kinds.set(kind, { settings, buckets: new Set() });
   }
 
   /** The objects of a page that can be imported, and what is wrong with the other lines. */
@@ -117,6 +132,7 @@ export class Checker {
       bucket,
       assigned_at: this.#time(assigned_at),
       pinned: isPinned(pinned),
+      refused: this.refusedName(kind, normal) !== undefined,
     };
   }
 
@@ -137,7 +153,7 @@ export class Checker {
     checkKindName(kind);
     const added = read(newKind, settings);
     this.newKinds.push({ kind, ...added });
-    this.#know(kind, readKindSettings(added.settings).normalize);
+    this.#know(kind, readKindSettings(added.settings));
   }
 
   #addBucket({ kind = this.#options.kind, name, ...rest }: BucketLine): void {

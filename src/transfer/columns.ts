@@ -1,6 +1,7 @@
 // The columns of a table: which of them is the name, which the bucket. Ours, and what others call them.
 
 import { SharderError } from '../errors.js';
+import { parseJson } from '../json.js';
 import type { ObjectLine, Page } from './page.js';
 
 const NAMES = {
@@ -80,7 +81,7 @@ function addLegacy(page: Page, object: ObjectLine): void {
 function takeApart(text: string): { bucket: string; url?: string } {
   if (!text.trimStart().startsWith('{')) return { bucket: text };
   try {
-    const { hub, ip } = JSON.parse(text) as Record<string, unknown>;
+    const { hub, ip } = parseJson(text, 'it') as Record<string, unknown>;
     if (typeof hub !== 'string') return { bucket: text };
     return typeof ip === 'string' ? { bucket: hub, url: `http://${ip}` } : { bucket: hub };
   } catch {

@@ -52,15 +52,39 @@ function countLines(field: string): number {
 }
 
 /** The objects as text, page by page, under a line of headings. */
-export async function* writeCsv(
+export function writeCsv(pages: AsyncIterable<readonly Assignment[]>): AsyncGenerator<string> {
+  return writeLines(pages, COLUMNS, (field) => field);
+}
+
+/**
+ * The same for a spreadsheet, which runs a cell that begins with one of `= + - @`, a tab or a carriage return.
+ * Such a cell begins with an apostrophe here, so it is not what it was: the headings are such that an import
+ * refuses the file.
+ */
+export function writeSpreadsheet(
   pages: AsyncIterable<readonly Assignment[]>,
 ): AsyncGenerator<string> {
-  yield `${COLUMNS.join(',')}\n`;
+  const headings = COLUMNS.map((column) => `${column} (for a spreadsheet)`);
+  return writeLines(pages, headings, toShown);
+}
+
+async function* writeLines(
+  pages: AsyncIterable<readonly Assignment[]>,
+  headings: readonly string[],
+  show: (field: string) => string,
+): AsyncGenerator<string> {
+  yield `${headings.join(',')}\n`;
   for await (const page of pages) {
     yield page
-      .map((row) => `${COLUMNS.map((column) => quote(String(row[column]))).join(',')}\n`)
+      .map((row) => `${COLUMNS.map((column) => quote(show(String(row[column])))).join(',')}\n`)
       .join('');
   }
+}
+
+// Where a semicolon or a tab parts the cells, as it does in half of Europe, a cell begins behind it too. The
+// wide forms are formulas where Japanese or Chinese is spoken.
+function toShown(field: string): string {
+  return field.replaceAll(/(?<=^|[,;|\t\r\n])(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])/g, "'");
 }
 
 function quote(field: string): string {

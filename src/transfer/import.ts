@@ -108,8 +108,17 @@ export async function importPages(
   if (compared.elsewhere > 0 && !move) {
     note((await staging.takeElsewhere(SHOWN)).map(explainElsewhere), compared.elsewhere);
   }
+  const refused = await staging.takeRefused(SHOWN);
+  note(
+    refused.rows.map(({ line, kind, name }) => ({
+      line,
+      code: 'bad_name',
+      message: checker.refusedName(kind, name)?.message ?? '',
+    })),
+    refused.count,
+  );
   const plan: Imported = {
-    added: compared.fresh,
+    added: compared.fresh - refused.count,
     moved: move ? compared.elsewhere : 0,
     unchanged: compared.unchanged + repeated,
     wrong,

@@ -3,6 +3,7 @@
 
 import type { Readable } from 'node:stream';
 import { SharderError } from '../errors.js';
+import { parseJson } from '../json.js';
 import type { Bucket } from '../store/buckets.js';
 import type { StoredKind } from '../store/kinds.js';
 import type { Assignment } from '../store/objects.js';
@@ -68,9 +69,10 @@ const OPTIONAL = ['kind', 'assigned_at'];
 function parseLine(text: string): Record<string, unknown> | string {
   let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch {
-    return 'it is no JSON';
+    value = parseJson(text, 'it');
+  } catch (error) {
+    if (!(error instanceof SharderError)) throw error;
+    return error.message;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return 'it is no object of JSON';

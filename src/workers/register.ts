@@ -6,6 +6,7 @@ import { SharderError } from '../errors.js';
 import { checkBucketName } from '../names.js';
 import { normalizeName } from '../normalize.js';
 import type { By } from '../store/changes.js';
+import { refuseNewName } from '../store/kind-settings.js';
 import { lockKind, type KindRow } from '../store/kinds.js';
 import { readClock, readLeases } from '../store/leases.js';
 import { unknownObject } from '../store/objects.js';
@@ -55,6 +56,7 @@ export async function registerObjects(
     throw new SharderError('bad_request', 'objects: one of them stands there twice');
   }
   const before = await readSpecs(trx, kind, names);
+  await refuseNewNames(trx, row, named, before);
   const wanted = named.map(({ name, ...wish }) => {
     const said = Object.entries(wish).filter(([, value]) => value !== undefined);
     return { ...DEFAULTS, ...pickWanted(before.get(name)), ...Object.fromEntries(said), name };
@@ -81,6 +83,19 @@ async function refusePlans(trx: Knex.Transaction, kind: string): Promise<void> {
     'plan_state',
     `plan ${plan} moves objects of kind ${kind}: wait until it is done, or \`sharder plan cancel ${plan}\``,
   );
+}
+
+// An object that has a row is not new, whether or not it followed workers before.
+async function refuseNewNames(
+  trx: Knex.Transaction,
+  { name: kind, settings }: KindRow,
+  named: readonly { readonly name: string }[],
+  before: ReadonlyMap<string, Spec>,
+): Promise<void> {
+  for (const { name } of named) {
+    const refused = before.has(name) ? undefined : refuseNewName(name, settings);
+    if (refused && !(await trx('shard').where({ kind, name }).first('name'))) throw refused;
+  }
 }
 
 function pickWanted(spec: Spec | undefined): Wanted | undefined {

@@ -8,6 +8,11 @@ import { describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import type { Knex } from 'knex';
 import pg from 'pg';
+import type { SharderError } from '../../src/index.js';
+import { connect } from '../../src/store/database.js';
+import { surveyLegacy } from '../../src/store/legacy.js';
+import { BOOKS } from '../../src/store/migrate.js';
+import { readSnapshot } from '../../src/store/snapshot.js';
 import {
   engines,
   needsPostgres,
@@ -364,17 +369,79 @@ for (const engine of engines) {
       });
     });
 
-    it('that fails late leaves the database as it was', async () => {
+    it('that fails late leaves the database as it was', async (t) => {
+      if (engine.name === 'sqlite') {
+        t.skip('nothing in an old file makes it fail late');
+        return;
+      }
       const { url, env } = await legacy(engine);
-      // An index of that name makes the migration fail, when the old table is gone already.
-      await execute(engine, url, 'create table other (x integer)');
-      await execute(engine, url, 'create index shard_kind_bucket on other (x)');
+      // The migration fails, when the old table is gone already.
+      await execute(
+        engine,
+        url,
+        `create function fail() returns event_trigger language plpgsql as
+          $$ begin raise exception 'no index today'; end $$`,
+      );
+      await execute(
+        engine,
+        url,
+        `create event trigger late on ddl_command_end when tag in ('CREATE INDEX')
+          execute function fail()`,
+      );
       const before = await everything(engine, url);
       const { code, stdout, stderr } = await run(['adopt'], { env });
       assert.equal(code, 1);
       assert.equal(stdout, '');
-      assert.match(stderr, /shard_kind_bucket/);
+      assert.match(stderr, /no index today/);
       assert.equal(await everything(engine, url), before);
+    });
+
+    it('refuses each name that is ours, by that name, and changes nothing', async () => {
+      const { tables, indexes, functions, triggers } = await readSnapshot(engine.name);
+      const names = [...tables, ...indexes, ...BOOKS].filter((name) => name !== 'shard');
+      assert.ok(names.includes('spec') && names.includes('arrival') && triggers.length > 10);
+      const sql = new Map(names.map((name) => [name, [`create table ${name} (x integer)`]]));
+      if (engine.name === 'sqlite') {
+        for (const { name } of triggers) {
+          const on = 'after insert on other begin select 1; end';
+          sql.set(name, ['create table other (x integer)', `create trigger ${name} ${on}`]);
+        }
+      } else {
+        for (const name of functions) {
+          sql.set(name, [
+            `create function ${name}() returns trigger language plpgsql as $$ begin end $$`,
+          ]);
+        }
+        sql.set('lease as a type', [`create type lease as enum ('x')`]);
+        sql.set('plan as a view', ['create view plan as select 1 as x']);
+        sql.set('spec_pin as an index', [
+          'create table other (x integer)',
+          'create index spec_pin on other (x)',
+        ]);
+      }
+      for (const [title, statements] of sql) {
+        const [name = ''] = title.split(' ');
+        const { url } = await legacy(engine);
+        for (const statement of statements) await execute(engine, url, statement);
+        const database = connect(url, false);
+        const survey = database.rehearse((trx) => surveyLegacy(trx, engine.name));
+        await assert.rejects(survey, (error: SharderError) => {
+          assert.equal(error.code, 'schema', `${title}: ${error.message}`);
+          assert.match(error.message, new RegExp(`in the way are: .*\\b${name}\\b`), title);
+          return true;
+        });
+        await database.close();
+      }
+    });
+
+    it('refuses a migrator’s table that another program made, without a stack', async () => {
+      for (const name of BOOKS) {
+        const { url, env } = await legacy(engine);
+        await execute(engine, url, `create table ${name} (x integer)`);
+        const { code, stderr } = await run(['adopt'], { env });
+        assert.equal(code, 1);
+        assert.match(stderr, new RegExp(`^sharder: in the way are: table ${name}\\b.*\n$`));
+      }
     });
 
     it('killed in the middle leaves the database as it was, and can be run again', async () => {

@@ -4,6 +4,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import pg from 'pg';
+import type { Database } from '../../src/index.js';
+import { queryRows } from '../../src/store/rows.js';
+import { checkTriggers } from '../../src/store/rules.js';
+import { readSnapshot } from '../../src/store/snapshot.js';
 import { engines, type TestEngine } from '../engines.js';
 import { Load, names } from '../load.js';
 import { Service } from '../service.js';
@@ -32,6 +36,17 @@ async function damage(engine: TestEngine, url: string, sql: string): Promise<voi
   await client.connect();
   await client.query(`set session_replication_role = replica; ${sql}`);
   await client.end();
+}
+
+/** Those of the database itself, so that the snapshot's parser misses none. */
+async function triggerNames(engine: TestEngine, { knex }: Database): Promise<string[]> {
+  const rows = await queryRows<{ name: string }>(
+    knex,
+    engine.name === 'sqlite'
+      ? `select name from sqlite_schema where type = 'trigger'`
+      : 'select tgname as name from pg_trigger where not tgisinternal',
+  );
+  return rows.map(({ name }) => name);
 }
 
 async function findFaults(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Fault[]> {
@@ -142,6 +157,50 @@ for (const engine of engines) {
         assert.deepEqual(await contents(database), before);
       });
     }
+
+    it('finds each trigger that is gone, switched off or another, and is content with all', async () => {
+      const { env, database } = await prepare(engine);
+      const url = env.DATABASE_URL;
+      const { triggers } = await readSnapshot(engine.name);
+      const faults = async () =>
+        (await database.read((knex) => checkTriggers(knex, engine.name))).map(
+          ({ message }) => message,
+        );
+      assert.deepEqual(await faults(), []);
+      const there = await triggerNames(engine, database);
+      assert.deepEqual(triggers.map(({ name }) => name).sort(), there.sort());
+      for (const { name, table, body } of triggers) {
+        const gone = [`the trigger ${name} is not there, or is switched off`];
+        const other = [`the trigger ${name} is another than ours`];
+        if (engine.name === 'sqlite') {
+          await damage(engine, url, `drop trigger ${name}`);
+          assert.deepEqual(await faults(), gone);
+          const fake = `create trigger ${name} after insert on ${table} begin select 1; end`;
+          await damage(engine, url, fake);
+          assert.deepEqual(await faults(), other);
+          await damage(engine, url, `drop trigger ${name}; ${body}`);
+        } else {
+          for (const how of ['disable', 'enable replica']) {
+            await damage(engine, url, `alter table ${table} ${how} trigger ${name}`);
+            assert.deepEqual(await faults(), gone, how);
+          }
+          await damage(engine, url, `alter table ${table} enable trigger ${name}`);
+          await damage(engine, url, `alter trigger ${name} on ${table} rename to mine`);
+          assert.deepEqual(await faults(), gone);
+          await damage(engine, url, `alter trigger mine on ${table} rename to ${name}`);
+        }
+        assert.deepEqual(await faults(), []);
+      }
+      if (engine.name === 'postgres') {
+        await damage(
+          engine,
+          url,
+          `create or replace function kind_ended() returns trigger language plpgsql as
+            $$ begin return null; end $$`,
+        );
+        assert.deepEqual(await faults(), ['the trigger kind_ended is another than ours']);
+      }
+    });
 
     it('notes more members than a bucket has room for, which is no fault', async () => {
       const { env } = await prepare(engine);

@@ -36,8 +36,8 @@ for (const engine of engines) {
       assert.equal(
         shown.stdout,
         [
-          'KIND   POLICY    NORMALIZE  COOKIE  THRESHOLD  RAMP  BUCKETS  OBJECTS',
-          'queue  emptiest  none       yes     10%        -           0        0',
+          'KIND   POLICY    NORMALIZE  NAMES   COOKIE  THRESHOLD  RAMP  BUCKETS  OBJECTS',
+          'queue  emptiest  none       strict  yes     10%        -           0        0',
           '',
           'GRACE  RESHARD INTERVAL  MAX MOVING  COOLDOWN  BREAKER',
           '0.5 s  7 s                        9  11 s      -',

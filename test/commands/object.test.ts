@@ -245,9 +245,9 @@ for (const engine of engines) {
       const table = await run(['kind', 'list'], { env });
       assert.equal(
         table.stdout,
-        'KIND     POLICY    NORMALIZE  COOKIE  THRESHOLD  RAMP  BUCKETS  OBJECTS\n' +
-          'homedir  emptiest  none       yes     10%        -           1        0\n' +
-          'hub      emptiest  none       yes     10%        -           2        3\n',
+        'KIND     POLICY    NORMALIZE  NAMES   COOKIE  THRESHOLD  RAMP  BUCKETS  OBJECTS\n' +
+          'homedir  emptiest  none       strict  yes     10%        -           1        0\n' +
+          'hub      emptiest  none       strict  yes     10%        -           2        3\n',
       );
       const { stdout } = await run(['kind', 'list', '--json'], { env });
       const [, hub] = JSON.parse(stdout) as Record<string, unknown>[];

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
-import type { Database } from '../../src/index.js';
+import { declareKinds, type Database } from '../../src/index.js';
 import { engines, needsPostgres, open, temporaryDirectory, type TestEngine } from '../engines.js';
 import { again, assertKept, eventually, Load, names } from '../load.js';
 import { CLI, Service } from '../service.js';
@@ -147,6 +147,8 @@ describe('a round trip from SQLite to PostgreSQL and back', needsPostgres, () =>
       const [sqlite, postgres] = engines;
       assert.ok(sqlite && postgres);
       const { env, database } = await prepare(sqlite);
+      const anyName = { homedir: { names: 'any', buckets: [] } } as const;
+      await declareKinds(database, anyName, 'test');
       const all = new Set(fc.sample(fc.oneof(name, odd), { numRuns: 2_000, seed: 7 }));
       const inserted = [...all]
         .filter((each) => Buffer.byteLength(each) <= 256)
@@ -164,7 +166,7 @@ describe('a round trip from SQLite to PostgreSQL and back', needsPostgres, () =>
       for (const [i, engine] of [postgres, sqlite].entries()) {
         const file = `step-${i}.${format}`;
         const next = { DATABASE_URL: await engine.createDatabase() };
-        await open(next.DATABASE_URL);
+        await declareKinds(await open(next.DATABASE_URL), anyName, 'test');
         assert.equal((await run(['export', file], { env: last, cwd })).code, 0);
         const { code, stderr } = await run(['import', file, '--create-buckets'], {
           env: next,

@@ -42,6 +42,7 @@ const SHARDER = {
   secret: 'sharder',
   hasTrustedProxies: true,
   settings: 'trusted_proxies: 192.0.2.0/24\nkinds:\n  hub:\n    buckets: [hub-0]\n',
+  hosts: ['sharder.example'],
 };
 
 interface PodSpec {
@@ -170,7 +171,7 @@ describe('the manifests', () => {
     assert.deepEqual(migrate?.args, ['migrate']);
     for (const { env = [] } of [...(pod?.containers ?? []), ...(pod?.initContainers ?? [])]) {
       for (const { name, value } of env)
-        assert.equal(value === undefined, name !== 'SHARDER_LISTEN');
+        assert.equal(value === undefined, !['SHARDER_LISTEN', 'SHARDER_HOSTS'].includes(name));
     }
   });
 
@@ -270,7 +271,7 @@ describe('the rendered service, with processes for pods', needsNginx, () => {
     const raw = '/users/a%2Fb%20c/%7E//x?y=%20z';
     const response = await exchange(router.port, get(raw));
     assert.equal(response?.headers.get('seen-url'), raw);
-    assert.equal(response.headers.get('seen-host'), 'x');
+    assert.equal(response.headers.get('seen-host'), 'localhost');
     assert.equal(response.headers.get('seen-for'), '127.0.0.1');
   });
 

@@ -18,7 +18,7 @@ describe('/auth', () => {
     ...['PROPFIND', 'MKCOL', 'SEARCH', 'TRACE'],
   ]) {
     it(`answers ${method} with 200, no body, the bucket's headers and the cookie`, async () => {
-      const head = `${method} /auth HTTP/1.1\r\nHost: x\r\nREMOTE_USER: iana\r\n\r\n`;
+      const head = `${method} /auth HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: iana\r\n\r\n`;
       const response = await exchange(service.port, head);
       assert.equal(response?.status, 200);
       assert.equal(response.headers.get('content-length'), '0');
@@ -34,7 +34,7 @@ describe('/auth', () => {
   for (const body of ['Content-Length: 60', 'Transfer-Encoding: chunked']) {
     it(`takes no later request for a body that was announced (${body}) and does not come`, async () => {
       const wire = await Wire.connect(service.port);
-      wire.send(`GET /auth HTTP/1.1\r\nHost: x\r\nREMOTE_USER: iana\r\n${body}\r\n\r\n`);
+      wire.send(`GET /auth HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: iana\r\n${body}\r\n\r\n`);
       const response = await wire.next();
       assert.equal(response?.status, 200);
       assert.equal(response.headers.get('connection'), 'close');
@@ -45,7 +45,9 @@ describe('/auth', () => {
   it('keeps the connection where the body is said to be empty', async () => {
     const wire = await Wire.connect(service.port);
     for (let i = 0; i < 2; i++) {
-      wire.send('POST /auth HTTP/1.1\r\nHost: x\r\nREMOTE_USER: iana\r\nContent-Length: 0\r\n\r\n');
+      wire.send(
+        'POST /auth HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: iana\r\nContent-Length: 0\r\n\r\n',
+      );
       const response = await wire.next();
       assert.equal(response?.status, 200);
       assert.equal(response.headers.get('connection'), 'keep-alive');
@@ -100,7 +102,7 @@ describe('/auth', () => {
   for (const [title, headers, body] of bodies) {
     it(`takes a body ${title}, and nothing after it`, async () => {
       const wire = await Wire.connect(service.port);
-      const head = `PUT /auth HTTP/1.1\r\nHost: x\r\nREMOTE_USER: iana\r\n${headers}\r\n\r\n`;
+      const head = `PUT /auth HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: iana\r\n${headers}\r\n\r\n`;
       wire.send(head + body + head);
       assert.equal((await wire.next())?.status, 200);
       assert.equal(await wire.next(), undefined);

@@ -12,36 +12,37 @@ const CLOSED = undefined;
 
 /** A request of these lines. */
 const lines = (...all: string[]) => [...all, '', ''].join('\r\n');
-const auth = (...headers: string[]) => lines('POST /auth HTTP/1.1', 'Host: x', IANA, ...headers);
+const auth = (...headers: string[]) =>
+  lines('POST /auth HTTP/1.1', 'Host: localhost', IANA, ...headers);
 
 const cases: readonly [title: string, request: string | Buffer, status: number | undefined][] = [
   // Request lines
   ['a word', lines('hello'), 400],
   [
     'a line end before the request',
-    `\r\n\r\n${lines('GET /shard HTTP/1.1', 'Host: x', IANA)}`,
+    `\r\n\r\n${lines('GET /shard HTTP/1.1', 'Host: localhost', IANA)}`,
     200,
   ],
   ['a TLS greeting', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400],
   ['an SSH greeting', 'SSH-2.0-OpenSSH_9.2\r\n', 400],
   ['an HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
-  ['HTTP/3.0 in the request line', lines('GET /shard HTTP/3.0', 'Host: x', IANA), 400],
+  ['HTTP/3.0 in the request line', lines('GET /shard HTTP/3.0', 'Host: localhost', IANA), 400],
   ['no version, which names nobody', lines('GET /shard'), 401],
   ['HTTP/1.0', lines('GET /shard HTTP/1.0', IANA), 200],
-  ['a space in the path', lines('GET /sha rd HTTP/1.1', 'Host: x', IANA), 400],
-  ['a NUL in the path', lines('GET /sha\0rd HTTP/1.1', 'Host: x', IANA), 400],
-  ['a Latin-1 byte in the path', lines('GET /shard/\xe9 HTTP/1.1', 'Host: x', IANA), 400],
-  ['lines that end in LF alone', `GET /shard HTTP/1.1\nHost: x\n${IANA}\n\n`, 400],
+  ['a space in the path', lines('GET /sha rd HTTP/1.1', 'Host: localhost', IANA), 400],
+  ['a NUL in the path', lines('GET /sha\0rd HTTP/1.1', 'Host: localhost', IANA), 400],
+  ['a Latin-1 byte in the path', lines('GET /shard/\xe9 HTTP/1.1', 'Host: localhost', IANA), 400],
+  ['lines that end in LF alone', `GET /shard HTTP/1.1\nHost: localhost\n${IANA}\n\n`, 400],
 
   // Methods
-  ['a method in small letters', lines('get /shard HTTP/1.1', 'Host: x', IANA), 400],
-  ['a method that nobody knows', lines('BREW /shard HTTP/1.1', 'Host: x', IANA), 400],
-  ['a method of 10,000 letters', lines(`${'A'.repeat(10_000)} / HTTP/1.1`, 'Host: x'), 400],
-  ['TRACE', lines('TRACE /shard HTTP/1.1', 'Host: x', IANA), 405],
-  ['CONNECT', lines('CONNECT uni.example:443 HTTP/1.1', 'Host: x', IANA), CLOSED],
-  ['OPTIONS *', lines('OPTIONS * HTTP/1.1', 'Host: x'), 404],
-  ['POST /healthz', lines('POST /healthz HTTP/1.1', 'Host: x'), 405],
-  ['DELETE /metrics', lines('DELETE /metrics HTTP/1.1', 'Host: x'), 405],
+  ['a method in small letters', lines('get /shard HTTP/1.1', 'Host: localhost', IANA), 400],
+  ['a method that nobody knows', lines('BREW /shard HTTP/1.1', 'Host: localhost', IANA), 400],
+  ['a method of 10,000 letters', lines(`${'A'.repeat(10_000)} / HTTP/1.1`, 'Host: localhost'), 400],
+  ['TRACE', lines('TRACE /shard HTTP/1.1', 'Host: localhost', IANA), 405],
+  ['CONNECT', lines('CONNECT uni.example:443 HTTP/1.1', 'Host: localhost', IANA), CLOSED],
+  ['OPTIONS *', lines('OPTIONS * HTTP/1.1', 'Host: localhost'), 404],
+  ['POST /healthz', lines('POST /healthz HTTP/1.1', 'Host: localhost'), 405],
+  ['DELETE /metrics', lines('DELETE /metrics HTTP/1.1', 'Host: localhost'), 405],
 
   // Paths
   ['a path of 15,000 bytes', get(`/${'a'.repeat(15_000)}`, IANA), 404],
@@ -59,7 +60,7 @@ const cases: readonly [title: string, request: string | Buffer, status: number |
   // Headers
   ['no Host', lines('GET /shard HTTP/1.1', IANA), 400],
   // Nothing here depends on the Host.
-  ['two Hosts', lines('GET /shard HTTP/1.1', 'Host: x', 'Host: y', IANA), 200],
+  ['two Hosts', lines('GET /shard HTTP/1.1', 'Host: localhost', 'Host: y', IANA), 200],
   ['a header of 20,000 bytes', get('/shard', `X: ${'a'.repeat(20_000)}`, IANA), 431],
   ['a header name of 20,000 bytes', get('/shard', `${'a'.repeat(20_000)}: x`, IANA), 431],
   ['20,000 headers', get('/shard', ...Array.from({ length: 20_000 }, () => 'a:b'), IANA), 431],
@@ -198,7 +199,7 @@ describe('two hundred connections that send nothing more', () => {
     const service = await start({ buckets: hubs(1) });
     for (let i = 0; i < 200; i++) {
       const wire = await Wire.connect(service.port);
-      wire.send('GET /shard HTTP/1.1\r\nHost: x\r\n');
+      wire.send('GET /shard HTTP/1.1\r\nHost: localhost\r\n');
       wires.push(wire);
     }
     assert.equal((await exchange(service.port, get('/shard', IANA)))?.status, 200);

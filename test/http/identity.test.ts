@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { before, describe, it } from 'node:test';
 import { SharderError } from '../../src/errors.js';
+import { declareKinds } from '../../src/index.js';
 import { createIdentify } from '../../src/http/identity.js';
 import { hubs } from '../engines.js';
 import { assignedNames, start, type Running } from './start.js';
@@ -149,6 +150,8 @@ describe('names', () => {
 
   it('are what the UTF-8 of the header says, each an object of its own', async () => {
     const service = await start({ buckets: hubs(1) });
+    const anyName = { hub: { names: 'any', buckets: [] } } as const;
+    await declareKinds(service.sharder.database, anyName, 'test');
     for (const name of names) {
       const response = await exchange(service.port, get('/shard', utf8(`REMOTE_USER: ${name}`)));
       assert.equal(response?.status, 200, name);

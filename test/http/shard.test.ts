@@ -105,7 +105,7 @@ describe('/shard', () => {
 
   it('answers HEAD like GET, without the body, and the connection goes on', async () => {
     const wire = await Wire.connect(service.port);
-    wire.send('HEAD /shard HTTP/1.1\r\nHost: x\r\nREMOTE_USER: kim\r\n\r\n');
+    wire.send('HEAD /shard HTTP/1.1\r\nHost: localhost\r\nREMOTE_USER: kim\r\n\r\n');
     const head = await wire.next({ isHead: true });
     wire.send(get('/shard', 'REMOTE_USER: kim'));
     const body = await wire.next();

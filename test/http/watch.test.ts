@@ -217,7 +217,7 @@ async function askAndTakeNothing({ port }: Running) {
   const socket = connect({ port, host: '127.0.0.1' });
   await once(socket, 'connect');
   socket.write(
-    `GET /v1/kinds/hub/watch?since=0 HTTP/1.1\r\nHost: x\r\nAuthorization: ${Authorization}\r\n\r\n`,
+    `GET /v1/kinds/hub/watch?since=0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${Authorization}\r\n\r\n`,
   );
   socket.pause();
   return socket;

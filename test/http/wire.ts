@@ -142,7 +142,11 @@ export async function exchange(
 /** A request as bytes: a GET of `path` with these header lines and the one that must be there. */
 export function get(path: string, ...headers: readonly (string | Uint8Array)[]): Buffer {
   const lines = headers.flatMap((header) => [Buffer.from(header as string, 'latin1'), CRLF]);
-  return Buffer.concat([Buffer.from(`GET ${path} HTTP/1.1\r\nHost: x\r\n`), ...lines, CRLF]);
+  return Buffer.concat([
+    Buffer.from(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n`),
+    ...lines,
+    CRLF,
+  ]);
 }
 
 const CRLF = Buffer.from('\r\n');

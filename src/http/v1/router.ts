@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import express, { Router, type RequestHandler } from 'express';
 import { SharderError } from '../../errors.js';
+import { checkDepth } from '../../json.js';
 import { OPERATIONS } from '../../operations/all.js';
 import { Renewals } from '../../workers/renewals.js';
 import { isReading, type Context, type Operation } from '../../operations/operation.js';
@@ -20,7 +21,7 @@ import { addWatch, type Watchers } from './watch.js';
 export interface ApiOptions {
   readonly tokens: Config['adminTokens'];
   /** What the settings declare. */
-  readonly declared: Config['kinds'];
+  readonly declared: Context['declared'];
   /** What takes long is done by processes of their own; without this, not at all. */
   readonly commands?: Commands | undefined;
   readonly watchers: Watchers;
@@ -40,6 +41,11 @@ export const giveId: RequestHandler = (req, res, next) => {
   next();
 };
 
+const refuseDepth: RequestHandler = (req, _res, next) => {
+  checkDepth(req.body, 'the body');
+  next();
+};
+
 export function createV1(sharder: Sharder, options: ApiOptions): Router {
   const router = Router({ caseSensitive: true, strict: true });
   const authorize = createAuthorize(options.tokens);
@@ -51,7 +57,7 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
       next();
     };
   const { renew } = new Renewals(sharder.database);
-  const parse = express.json({ limit: MAX_BODY, type: 'application/json' });
+  const parse = [express.json({ limit: MAX_BODY, type: 'application/json' }), refuseDepth];
 
   const handle =
     (operation: Operation): RequestHandler =>

@@ -88,9 +88,16 @@ export function addStreams(
   });
 
   router.get(STREAMS.export.path, admit('read'), async (req, res) => {
-    const { format, kind } = checkInput(STREAMS.export, readQuery(STREAMS.export.input, req));
+    const input = checkInput(STREAMS.export, readQuery(STREAMS.export.input, req));
+    const { format, kind, for_spreadsheet: forSpreadsheet } = input;
     refuseBody(req);
-    const args = ['export', '-', `--format=${format}`, ...option('kind', kind)];
+    if (forSpreadsheet && format !== 'csv') {
+      throw new SharderError('bad_request', 'for_spreadsheet: is for CSV alone');
+    }
+    const args = [
+      ...['export', '-', `--format=${format}`, ...option('kind', kind)],
+      ...(forSpreadsheet ? ['--for-spreadsheet'] : []),
+    ];
     const child = run(args, req, res, 'read');
     child.stdin?.end();
     await send(child, res, format, patienceMs);
