@@ -7,6 +7,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { SharderError } from './errors.js';
 import { checkBucketName, checkKindName } from './names.js';
+import { checkNetwork } from './networks.js';
 import { POLICIES } from './policies.js';
 import {
   type AdminToken,
@@ -90,6 +91,13 @@ const schema = z.strictObject({
       z.array(z.string().check(by(checkProxy))),
     )
     .default(['loopback']),
+  /** Where workers may be called; none: no worker is. */
+  callback_networks: z
+    .preprocess(
+      (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value),
+      z.array(z.string().check(by(checkNetwork))),
+    )
+    .default([]),
   cookie: usableCookie.prefault({}),
   log: log.prefault({}),
   cache_size: z.int().min(1).max(10_000_000).default(DEFAULT_CACHE_SIZE),
@@ -193,6 +201,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
     database: flags.database ?? databaseUrl ?? file.database,
     user_header: env.SHARDER_USER_HEADER ?? file.user_header,
     trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,
+    callback_networks: env.SHARDER_CALLBACK_NETWORKS ?? file.callback_networks,
     log,
   });
   for (const issue of parsed.error?.issues ?? []) mistakes.push(explain(issue));
