@@ -31,14 +31,22 @@ export function checkNetwork(text: string): void {
  * as IPv6 (`::ffff:10.0.0.1`) counts as IPv4. Throws as `checkNetwork`.
  */
 export function createContains(networks: readonly string[]): Contains {
-  const list = new BlockList();
+  // In one list, IPv6 ranges such as ::/0 would contain IPv4 addresses.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const { address, prefix } of networks.flatMap(parseNetworks)) {
-    list.addSubnet(address, prefix, isIPv4(address) ? 'ipv4' : 'ipv6');
+    const family = familyOf(address);
+    lists[family].addSubnet(address, prefix, family);
   }
   return (text) => {
     const address = plain(text);
-    return address !== undefined && list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+    if (address === undefined) return false;
+    const family = familyOf(address);
+    return lists[family].check(address, family);
   };
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIPv4(address) ? 'ipv4' : 'ipv6';
 }
 
 function parseNetworks(text: string): Network[] {

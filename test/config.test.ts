@@ -46,6 +46,7 @@ describe('without a file and without an environment', () => {
       database: 'sqlite:sharder.db',
       user_header: 'REMOTE_USER',
       trusted_proxies: ['loopback'],
+      callback_networks: [],
       cookie: { secure: 'auto', same_site: 'lax' },
       log: { level: 'info', names: 'none' },
       cache_size: 200_000,

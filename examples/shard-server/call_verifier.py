@@ -18,8 +18,9 @@ WHOLE = re.compile(r"(0|[1-9][0-9]{0,15})", re.ASCII)
 
 def sign(secret, timestamp, epoch, method, path, body):
     """The signature of a call. `body` is bytes, `timestamp` milliseconds since 1970."""
-    head = f"v1\n{timestamp}\n{epoch}\n{method}\n{path}\n".encode()
-    return "v1=" + hmac.new(secret.encode(), head + body, hashlib.sha256).hexdigest()
+    digest = hashlib.sha256(body).hexdigest()
+    text = f"v1\n{timestamp}\n{epoch}\n{method}\n{path}\n{digest}"
+    return "v1=" + hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 class CallVerifier:

@@ -117,7 +117,7 @@ export async function insertBucket(
   checkBucketName(name);
   const set = columns(settings);
   const isLease = setter === 'lease';
-  const declared = JSON.stringify(isLease ? [] : declaredBy(set));
+  const declared = JSON.stringify(isLease ? [] : declaredBy(set, ['weight']));
   await trx('bucket').insert({ kind, name, ...set, leased: isLease, declared });
   const detail = isLease && Object.keys(set).length > 0 ? { detail: set } : {};
   await recordChange(trx, { ...by, action: 'bucket add', kind, to_bucket: name, ...detail });
@@ -126,7 +126,8 @@ export async function insertBucket(
 const OWNED = ['capacity', 'url', 'weight'] as const;
 type Owned = (typeof OWNED)[number];
 
-// A URL or capacity that is set to none is left to the worker.
+// A URL or capacity that is none is left to the worker. A weight is never none: whoever makes the bucket
+// sets it.
 function declaredBy(set: Partial<Bucket>, before: readonly Owned[] = []): Owned[] {
   return OWNED.filter((key) => (set[key] === undefined ? before.includes(key) : set[key] !== null));
 }
