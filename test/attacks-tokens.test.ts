@@ -15,12 +15,14 @@ import type { Operation } from '../src/operations/operation.js';
 import { pathFields, type Route } from '../src/operations/route.js';
 import { STREAMS } from '../src/operations/streams.js';
 import { RIGHTS, SCOPES, type Scope } from '../src/scopes.js';
+import { CallVerifier, SharderClient } from '../src/client/index.js';
 import { readAdminTokens } from '../src/secrets.js';
 import { readSpecs } from '../src/store/specs.js';
 import { Callbacks, type CallbackOptions } from '../src/workers/callbacks.js';
 import { contents } from './commands/prepare.js';
 import { engines, open, type TestEngine } from './engines.js';
-import { CLI } from './service.js';
+import { eventually } from './load.js';
+import { CLI, Service } from './service.js';
 
 const servers = new Set<Server>();
 after(() => {
@@ -277,7 +279,7 @@ describe('a scope is a set of rights', () => {
     ...OPERATIONS.map((each) => ({ name: each.name, route: each as Route, input: aimed(each, 'hub'), sending: {} })), // prettier-ignore
     ...Object.values(STREAMS).map((stream) => ({
       name: stream.name,
-      route: stream as Route,
+      route: stream,
       input: 'kind' in stream.input && stream.path.includes('{kind}') ? { kind: 'hub', ...(stream.name === 'watch' && { once: true }) } : {}, // prettier-ignore
       sending: stream === STREAMS.assign ? { type: 'application/x-ndjson', content: '"x"\n' } : {},
     })),
@@ -345,7 +347,7 @@ describe('an entry of SHARDER_ADMIN_TOKEN', () => {
     it(`${head}… is refused, and does not quote the token`, () => {
       assert.throws(
         () => read(head + token),
-        (error: Error) => /SHARDER_ADMIN_TOKEN: number 1/.test(error.message) && !error.message.includes(token), // prettier-ignore
+        (error: Error) => error.message.includes('SHARDER_ADMIN_TOKEN: number 1') && !error.message.includes(token), // prettier-ignore
       );
     });
   }
@@ -407,7 +409,11 @@ for (const engine of engines) {
       // The same value: it is the person's from now on, and that is a change.
       const set = await ask(FULL, named('bucket set'), { kind: 'mine', bucket: 'w', weight: 2 });
       assert.equal((JSON.parse(set.body) as { changed: boolean }).changed, true);
-      const [line] = await database.knex('change').orderBy('id', 'desc').limit(1).pluck('action');
+      const [line] = await database
+        .knex('change')
+        .orderBy('id', 'desc')
+        .limit(1)
+        .pluck<string[]>('action');
       assert.equal(line, 'bucket set');
       assert.equal((await ask(worker, CLAIM, lease('w', { epoch, weight: 3 }))).code, 'declared');
       // What the person has not set is the worker's, still.
@@ -425,7 +431,7 @@ for (const engine of engines) {
 
     it('what it sets is in the history, under the name of its token, without its holder', async () => {
       const { database, ask } = await start(engine);
-      const from = await database.knex('change').max<{ n: number }[]>('id as n');
+      const from = await database.knex('change').max<{ n: number | string }[]>('id as n');
       const last = Number(from[0]?.n ?? 0);
       const first = await ask(worker, CLAIM, lease('w', { url: 'http://w.example', weight: 2 }));
       const { epoch } = JSON.parse(first.body) as { epoch: number };
@@ -462,7 +468,10 @@ for (const engine of engines) {
       const first = await ask(worker, CLAIM, lease('w', says));
       const { epoch } = JSON.parse(first.body) as { epoch: number };
       const state = async () => {
-        const [version] = await database.knex('kind').where({ name: 'mine' }).pluck('version');
+        const [version] = await database
+          .knex('kind')
+          .where({ name: 'mine' })
+          .pluck<unknown[]>('version');
         return [String(version), (await contents(database)).changes];
       };
       const earlier = await state();
@@ -526,7 +535,7 @@ for (const engine of engines) {
       const { epoch } = first;
       assert.equal((await secretOf(lease('w', { epoch, ...says }))).secret, undefined);
       assert.equal((await secretOf(lease('w', { epoch, weight: 3 }))).secret, undefined);
-      const [stored] = await database.knex('lease').pluck('secret');
+      const [stored] = await database.knex('lease').pluck<string[]>('secret');
       assert.equal(stored, first.secret); // a renewal keeps it
       for (const route of [named('lease list'), named('history list')]) {
         const { body } = await ask(FULL, route, { kind: 'mine' });
@@ -719,3 +728,51 @@ for (const engine of engines) {
     });
   });
 }
+
+describe('sharder serve', () => {
+  it('calls workers in the networks of its settings, signed, and says once that it does not call others', async () => {
+    const [engine] = engines;
+    if (!engine) throw new Error('no engine');
+    const database = await engine.createDatabase();
+    const SHARDER_ADMIN_TOKEN = FULL;
+    const calls = new CallVerifier();
+    const taken: string[] = [];
+    const server = createHttpServer((req, res) => {
+      void text(req).then((body) => {
+        const { method, url, headers } = req;
+        const isGenuine = calls.refusal({ method, url, headers, body }) === undefined;
+        if (isGenuine) taken.push((JSON.parse(body) as { id: string }).id);
+        res.writeHead(isGenuine ? 204 : 401).end();
+      });
+    });
+    const url = await listening(server);
+    const kind = 'queue';
+    const stateOf = async (client: SharderClient, name: string) =>
+      (await client.showSpec({ kind, name })).state;
+
+    const networks = { SHARDER_CALLBACK_NETWORKS: '10.0.0.0/8, 127.0.0.1' };
+    const first = await Service.start(database, { env: { SHARDER_ADMIN_TOKEN, ...networks } });
+    const client = new SharderClient({ url: first.url, token: FULL });
+    await client.createKind({ kind, leased: true });
+    const claim = { kind, bucket: 'w', holder: 'h', ttl: 3_600, url, calls: true };
+    const { epoch, secret = '' } = await client.claimLease(claim);
+    calls.lease = { epoch, secret };
+    await client.setSpec({ kind, name: 'one' });
+    await eventually('it has begun', async () => (await stateOf(client, 'one')) === 'owned');
+    assert.deepEqual(taken, ['one']);
+    await first.stop();
+
+    const second = await Service.start(database, { env: { SHARDER_ADMIN_TOKEN } });
+    const again = new SharderClient({ url: second.url, token: FULL });
+    await again.setSpec({ kind, name: 'two' });
+    const lines = () =>
+      second.log.split('\n').filter((line) => line.includes('a worker is not called'));
+    await eventually('the log says so', () => lines().length > 0);
+    assert.match(lines()[0] ?? '', /"bucket":"w".*callback_networks is not set/);
+    await again.setSpec({ kind, name: 'three' });
+    assert.equal(await stateOf(again, 'two'), 'adding');
+    assert.deepEqual([taken, lines().length], [['one'], 1]);
+    assert.equal((first.log + second.log).includes(secret), false);
+    await second.stop();
+  });
+});

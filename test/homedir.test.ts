@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { JupyterHub } from '../examples/jupyterhub/hub.js';
+import { SharderClient } from '../src/client/index.js';
 import { launchChromium } from './chromium.js';
 import { temporaryDirectory } from './engines.js';
 import { needsJupyterHub, runInKernel } from './jupyterhub.js';
@@ -141,22 +142,10 @@ describe('the hook of examples/homedir', () => {
     return (stdout || stderr).trimEnd().split('\n');
   }
 
-  /** Asks as somebody who may do everything. */
-  const ask = (method: string, path: string, body?: object) =>
-    fetch(`${sharder.url}/v1/kinds/homedir${path}`, {
-      method,
-      headers: {
-        Authorization: `Bearer ${'o'.repeat(32)}`,
-        ...(body && { 'Content-Type': 'application/json' }),
-      },
-      ...(body && { body: JSON.stringify(body) }),
-    });
-  const known = async () => {
-    const { items } = (await (await ask('GET', '/objects')).json()) as {
-      items: { name: string }[];
-    };
-    return items.map(({ name }) => name);
-  };
+  // Somebody who may do everything.
+  const kind = 'homedir';
+  const client = () => new SharderClient({ url: sharder.url, token: 'o'.repeat(32) });
+  const known = async () => (await client().listObjects({ kind })).items.map(({ name }) => name);
 
   it('a name that is a path has no home, and nobody is asked', async () => {
     const names = ['.', '..', '../x', 'a/b', '/', '/etc/passwd', 'a/..', '', 'a\\b', './a'];
@@ -169,7 +158,7 @@ describe('the hook of examples/homedir', () => {
 
   it('a name is one part of the URL, whatever is in it, and one directory', async () => {
     for (const bucket of buckets.slice(1)) {
-      await ask('POST', `/buckets/${encodeURIComponent(bucket)}/cordon`);
+      await client().cordonBucket({ kind, bucket });
     }
     const names = [
       'iana',
@@ -193,8 +182,7 @@ describe('the hook of examples/homedir', () => {
 
   it('a bucket whose name is a path has no homes', async () => {
     for (const bucket of buckets.slice(1)) {
-      const moved = await ask('POST', '/objects/iana/move', { to: bucket, force: true });
-      assert.equal(moved.status, 200);
+      await client().moveObject({ kind, name: 'iana', to: bucket, force: true });
       assert.match(homesOf(['iana'])[0] ?? '', /^ValueError: .* cannot be the name of a directory/);
     }
   });
