@@ -6,6 +6,11 @@ export { Database, openDatabase } from './store/database.js';
 export { declareKinds, type KindDeclaration } from './store/kinds.js';
 export { createServer, type ServerOptions } from './http/server.js';
 export { PlanRunner, type RunnerEvents } from './rebalance/runner.js';
-export { Callbacks, type CallbackEvents } from './workers/callbacks.js';
+export {
+  Callbacks,
+  type CallbackEvents,
+  type CallbackOptions,
+  type WorkerAddress,
+} from './workers/callbacks.js';
 export { Controller, type ControllerEvents } from './workers/controller.js';
 export { SharderError, type ErrorCode } from './errors.js';

@@ -17,6 +17,7 @@ import { STREAMS } from '../src/operations/streams.js';
 import { RIGHTS, SCOPES, type Scope } from '../src/scopes.js';
 import { CallVerifier, SharderClient } from '../src/client/index.js';
 import { readAdminTokens } from '../src/secrets.js';
+import { getKind } from '../src/store/kinds.js';
 import { readSpecs } from '../src/store/specs.js';
 import { Callbacks, type CallbackOptions } from '../src/workers/callbacks.js';
 import { contents } from './commands/prepare.js';
@@ -468,11 +469,8 @@ for (const engine of engines) {
       const first = await ask(worker, CLAIM, lease('w', says));
       const { epoch } = JSON.parse(first.body) as { epoch: number };
       const state = async () => {
-        const [version] = await database
-          .knex('kind')
-          .where({ name: 'mine' })
-          .pluck<unknown[]>('version');
-        return [String(version), (await contents(database)).changes];
+        const { version } = await getKind(database.knex, 'mine');
+        return [version, (await contents(database)).changes];
       };
       const earlier = await state();
       for (let i = 0; i < 3; i++) {
