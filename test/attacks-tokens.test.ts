@@ -217,6 +217,19 @@ describe('a token that is limited to kinds', () => {
     });
   }
 
+  it('does all that can be done with a plan of its own kind', async () => {
+    const few = tokenOf('few-write');
+    const create = { kind: 'mine', goal: 'drain', buckets: ['hub-0'] };
+    const created = await ask(few, named('plan create'), create);
+    const input = { plan: (JSON.parse(created.body) as { plan: number }).plan };
+    for (const name of ['show', 'moves', 'apply', 'pause', 'resume', 'cancel', 'undo']) {
+      const { status, body } = await ask(few, named(`plan ${name}`), input);
+      assert.equal(status, 200, `${name}: ${body}`);
+    }
+    const missing = await ask(few, named('plan show'), { plan: 999 });
+    assert.deepEqual([missing.status, missing.code], [404, 'unknown_plan']);
+  });
+
   const csv = { type: 'text/csv', content: `kind,user,hub\n${SECRET},eve,hub-0\n` };
   const ndjson = { type: 'application/x-ndjson', content: '"eve"\n' };
   const streams: readonly [string, Route, object, Sending, status: number][] = [
