@@ -546,6 +546,7 @@ for (const engine of engines) {
       const { epoch } = first;
       assert.equal((await secretOf(lease('w', { epoch, ...says }))).secret, undefined);
       assert.equal((await secretOf(lease('w', { epoch, weight: 3 }))).secret, undefined);
+      assert.equal((await secretOf(lease('w', { epoch, ...says, weight: 4 }))).secret, undefined);
       const [stored] = await database.knex('lease').pluck<string[]>('secret');
       assert.equal(stored, first.secret); // a renewal keeps it
       for (const route of [named('lease list'), named('history list')]) {
@@ -641,6 +642,7 @@ for (const engine of engines) {
       assert.equal(taken.status, 200, taken.body);
       await ask(FULL, named('spec set'), { kind: 'mine', name: 'job' });
       const blocked: string[] = [];
+      const unblocked: unknown[] = [];
       const refused: unknown[] = [];
       const told = signal();
       const events = {
@@ -648,6 +650,7 @@ for (const engine of engines) {
           blocked.push(why);
           told.give();
         },
+        onUnblocked: (worker: unknown) => unblocked.push(worker),
         onRefused: (_worker: unknown, why: unknown) => {
           refused.push(why);
           told.give();
@@ -658,7 +661,7 @@ for (const engine of engines) {
       t.after(() => callbacks.stop());
       const stateIs = async () =>
         (await readSpecs(database.knex, 'mine', ['job'])).get('job')?.state;
-      return { blocked, refused, told: told.given, stateIs };
+      return { blocked, unblocked, refused, told: told.given, stateIs };
     }
 
     /** A server that keeps what reached it. */
@@ -700,17 +703,36 @@ for (const engine of engines) {
       it(`a stored worker is not called if ${title}, which is told once`, async (t) => {
         const { url, hits } = await trap(() => [204]);
         const at = host === undefined ? url : url.replace('127.0.0.1', host);
-        const { blocked, refused, told, stateIs } = await called(t, at, {
-          networks,
-          resolve: () => Promise.resolve(addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))), // prettier-ignore
-        });
-        await told;
+        let lookups = 0;
+        const again = signal();
+        const resolve = () => {
+          if (++lookups === 3) again.give();
+          return Promise.resolve(
+            addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+          );
+        };
+        const { blocked, refused, told, stateIs } = await called(t, at, { networks, resolve });
+        await (host === undefined ? told : again.given);
         assert.deepEqual([hits, refused, await stateIs()], [[], [], 'adding']);
         assert.equal(blocked.length, 1);
-        const why = networks.length === 0 ? /callback_networks is not set/ : /in none of the callback_networks/; // prettier-ignore
+        const why =
+          networks.length === 0
+            ? /callback_networks is not set/
+            : /in none of the callback_networks/;
         assert.match(blocked[0] ?? '', why);
       });
     }
+
+    it('a worker whose address comes into the networks is called then, and that is told', async (t) => {
+      const { url, hits, hit } = await trap(() => [204]);
+      let lookups = 0;
+      const resolve = () =>
+        Promise.resolve([{ address: ++lookups < 3 ? '127.0.0.2' : '127.0.0.1', family: 4 }]);
+      const at = url.replace('127.0.0.1', 'worker.example');
+      const { blocked, unblocked } = await called(t, at, { networks: ['127.0.0.1'], resolve });
+      await hit;
+      assert.deepEqual([blocked.length, unblocked.length, hits.length], [1, 1, 1]);
+    });
 
     it('a name is looked up once: what it is afterwards changes nothing', async (t) => {
       const { url, hits, hit } = await trap(() => [204]);

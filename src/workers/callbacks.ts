@@ -151,7 +151,7 @@ export class Callbacks {
       this.#events.onRefused(addressOf(worker), refusal);
     } catch (error) {
       if (error instanceof OutsideNetworks) {
-        pause(after, LONGEST_WAIT_MS);
+        pause(after, longer);
         if (!this.#blocked.has(key)) this.#events.onBlocked?.(addressOf(worker), error.message);
         this.#blocked.add(key);
         return;
