@@ -13,6 +13,9 @@ import { Callbacks } from '../src/workers/callbacks.js';
 import { Controller } from '../src/workers/controller.js';
 import { close, listen } from './local.js';
 
+/** Where workers may be called: `callback_networks` in sharder.yml. */
+const NETWORKS = ['127.0.0.1'];
+
 /** Where a Sharder is, and a token that may write. */
 export interface Address {
   readonly url: string;
@@ -33,15 +36,20 @@ export async function startService(name: string): Promise<Service> {
   const database = await openDatabase(`sqlite:${join(dir, 'sharder.db')}`);
   const server = createServer(await Sharder.start(database), {
     adminTokens: [{ name: 'example', scope: 'write', token }],
+    callbackNetworks: NETWORKS,
   });
   const address = { url: `http://127.0.0.1:${await listen(server)}`, token };
   writeFileSync(join(dir, 'service.json'), JSON.stringify(address), { mode: 0o600 });
   const controller = new Controller(database, { onError: complain });
-  const callbacks = new Callbacks(database, () => controller.leads, {
-    onRefused: ({ bucket }, why) => {
-      complain(`${bucket} was not told of its objects: ${String(why)}`);
-    },
-  });
+  const onRefused = ({ bucket }: { readonly bucket: string }, why: unknown): void => {
+    complain(`${bucket} was not told of its objects: ${String(why)}`);
+  };
+  const callbacks = new Callbacks(
+    database,
+    () => controller.leads,
+    { onRefused, onBlocked: onRefused },
+    { networks: NETWORKS },
+  );
   controller.start();
   callbacks.start();
   return {

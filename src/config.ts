@@ -95,6 +95,8 @@ const schema = z.strictObject({
   trusted_proxies: listOf(checkNetwork).default(['loopback']),
   /** Hosts that the management API, /metrics and the docs answer to, beside loopback; see hosts.ts. */
   hosts: listOf(checkHost).default([]),
+  /** Where workers may be called; none: no worker is. */
+  callback_networks: listOf(checkNetwork).default([]),
   cookie: usableCookie.prefault({}),
   log: log.prefault({}),
   cache_size: z.int().min(1).max(10_000_000).default(DEFAULT_CACHE_SIZE),
@@ -205,6 +207,7 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
     user_header: env.SHARDER_USER_HEADER ?? file.user_header,
     trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,
     hosts: env.SHARDER_HOSTS ?? file.hosts,
+    callback_networks: env.SHARDER_CALLBACK_NETWORKS ?? file.callback_networks,
     log,
   });
   for (const issue of parsed.error?.issues ?? []) mistakes.push(explain(issue));

@@ -14,7 +14,8 @@ export type ErrorCode =
   | 'api_closed' // no token is configured for the management API
   | 'no_token' // the management API was asked without a token
   | 'wrong_token'
-  | 'read_only' // the token may not change this
+  | 'read_only' // the scope of the token does not allow this
+  | 'other_kind' // the token is limited to other kinds
   | 'no_commands' // this server runs no imports, exports and checks
   | 'unknown_route'
   | 'wrong_method'
@@ -25,6 +26,7 @@ export type ErrorCode =
   | 'not_empty' // a bucket that holds objects is not removed
   | 'plan_state' // a plan cannot be applied, paused, resumed, cancelled or undone as it is now
   | 'lease_held' // somebody else has the bucket's lease
+  | 'declared' // a lease would change what a person has set of its bucket
   | 'lease_lost' // the lease that was to be renewed has ended, or is another's
   | 'closed' // the bucket takes no new objects: it is cordoned, draining or full
   | 'changed' // somebody has changed the kind since its version was read

@@ -22,11 +22,17 @@ export type { CookieSettings } from './http/cookie.js';
 export type { WatchOptions } from './http/v1/watch.js';
 export { createCommands, type Commands } from './http/v1/commands.js';
 export { createLogNames, type LogNames, type NamesInLog } from './log-names.js';
-export type { AdminToken, Scope } from './secrets.js';
+export type { AdminToken } from './secrets.js';
+export type { Scope } from './scopes.js';
 export { PlanRunner, type RunnerEvents } from './rebalance/runner.js';
 export type { Outcome, Plan, PlanDetail, StateChange } from './store/plans.js';
 export type { PlanState } from './store/plan-state.js';
 export type { StateOf } from './store/plans.js';
-export { Callbacks, type CallbackEvents } from './workers/callbacks.js';
+export {
+  Callbacks,
+  type CallbackEvents,
+  type CallbackOptions,
+  type WorkerAddress,
+} from './workers/callbacks.js';
 export { Controller, type ControllerEvents } from './workers/controller.js';
 export { SharderError, type ErrorCode } from './errors.js';

@@ -3,18 +3,18 @@
 import { readFileSync } from 'node:fs';
 import { SharderError } from './errors.js';
 import { noLogKey } from './log-names.js';
+import { KIND_PATTERN } from './names.js';
+import { SCOPES, type Scope } from './scopes.js';
 
 const MIN_SECRET_LENGTH = 32;
-
-/** What a token may do: each what those before it may, and more. `lease`: what workers do with their leases. */
-export const SCOPES = ['read', 'lease', 'write'] as const;
-export type Scope = (typeof SCOPES)[number];
 
 /** One of the tokens that open the management API. */
 export interface AdminToken {
   /** The actor in the history. */
   readonly name: string;
   readonly scope: Scope;
+  /** The kinds that it is limited to; undefined: all. */
+  readonly kinds?: readonly string[] | undefined;
   readonly token: string;
 }
 
@@ -78,21 +78,42 @@ export function readLogKey(env: NodeJS.ProcessEnv): string | undefined {
   return key;
 }
 
-const ADMIN_TOKEN =
-  /^(?:([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::(read|lease|write))?=(?!=*$))?([\x21-\x7e]+)$/;
+// Padding at the end of a token is no name.
+const NAMED_TOKEN = /^([^=]*)=(?!=*$)([\x21-\x7e]+)$/;
+const TOKEN_HEAD = /^([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?::([a-z]+))?(?:@(.+))?$/;
 
-/** A token; or several, each with a name and what it may do: ops=…, dashboard:read=…, or workers:lease=…. Throws `settings`. */
+// What stands before the `=`: NAME, NAME:SCOPE, NAME@KIND+KIND or NAME:SCOPE@KIND+KIND.
+function parseHead(text: string): Omit<AdminToken, 'token'> | undefined {
+  const [, name, scope = 'write', list] = TOKEN_HEAD.exec(text) ?? [];
+  const kinds = list?.split('+');
+  if (name === undefined || !(SCOPES as readonly string[]).includes(scope)) return undefined;
+  if (kinds && !kinds.every((kind) => KIND_PATTERN.test(kind))) return undefined;
+  return { name, scope: scope as Scope, ...(kinds && { kinds }) };
+}
+
+/**
+ * A token; or several, each with a name, what it may do, and the kinds that it is limited to: `ops=…`,
+ * `dashboard:read=…`, `workers:lease@queue+rooms=…`. Throws `settings`.
+ */
 export function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
   const given = (secret(env, 'SHARDER_ADMIN_TOKEN') ?? '').split(/[\s,]+/).filter(Boolean);
   const tokens = given.map((text, i): AdminToken => {
-    const [, name = 'admin', scope = 'write', token = ''] = ADMIN_TOKEN.exec(text) ?? [];
+    const [, before, value = text] = NAMED_TOKEN.exec(text) ?? [];
+    const head = before === undefined ? parseHead('admin') : parseHead(before);
+    if (!head) {
+      throw new SharderError(
+        'settings',
+        `SHARDER_ADMIN_TOKEN: number ${i + 1} does not begin with NAME=, NAME:SCOPE= or NAME:SCOPE@KIND+KIND=; scopes are ${SCOPES.join(', ')}`,
+      );
+    }
+    const token = /^[\x21-\x7e]+$/.test(value) ? value : '';
     if (token.length < MIN_SECRET_LENGTH) {
       throw new SharderError(
         'settings',
         `SHARDER_ADMIN_TOKEN: number ${i + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
       );
     }
-    return { name, scope: scope as Scope, token };
+    return { ...head, token };
   });
   const twice = tokens.find(({ name }, i) => tokens.findIndex((each) => each.name === name) !== i);
   if (twice) {

@@ -48,6 +48,7 @@ describe('without a file and without an environment', () => {
       user_header: 'REMOTE_USER',
       trusted_proxies: ['loopback'],
       hosts: [],
+      callback_networks: [],
       cookie: { secure: 'auto', same_site: 'lax' },
       log: { level: 'info', names: 'none' },
       cache_size: 200_000,

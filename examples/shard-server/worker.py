@@ -1,7 +1,8 @@
 """A worker of `npm run shard-server` in Python, with the standard library alone: the Sharder calls it.
 
 It takes a lease and renews it, opens a room on POST /sm/admin/add-shard, and closes one on
-/sm/admin/drop-shard. One that cannot renew its lease closes all by its own clock.
+/sm/admin/drop-shard, if the Sharder has signed the call. One that cannot renew its lease closes all by its
+own clock.
 """
 
 import http.client
@@ -17,6 +18,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+
+from call_verifier import CallVerifier
 
 KIND = "room"
 TTL = 3  # seconds
@@ -90,17 +93,24 @@ class Rooms:
 
 class Calls(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if told["holder"] != HOLDER:
-            status = 409  # it is for somebody else, who was here before
-        elif self.path == "/sm/admin/add-shard":
+        length = self.headers.get("Content-Length", "")
+        body = self.rfile.read(int(length)) if length.isascii() and length.isdigit() else b""
+        why = calls.refusal("POST", self.path, self.headers, body)
+        if why is not None:
+            return self.answer(401, why)  # not from the Sharder, or for a worker that was here before
+        told = json.loads(body)
+        if self.path == "/sm/admin/add-shard":
             status = rooms.add(told["id"], told["spec"], told["epoch"])
         elif self.path == "/sm/admin/drop-shard":
             status = rooms.drop(told["id"], told["epoch"])
         else:
             status = 404
+        self.answer(status)
+
+    def answer(self, status, why=""):
         self.send_response(status)
         self.end_headers()
+        self.wfile.write(why.encode())
 
     def log_message(self, *_):
         pass
@@ -128,6 +138,8 @@ def keep_lease():
         sent = time.clock_gettime(CLOCK)  # the Sharder counts from later on
         try:
             lease = ask("PUT", **claim)
+            if "secret" in lease:  # with a new lease, and never again
+                calls.lease(lease["epoch"], lease["secret"])
             wait = lease["renew_in"]
             is_held = rooms.hold(sent + TTL * (1 - MARGIN), is_new=epoch is None)
             epoch = lease["epoch"] if is_held else None  # with a new one it is told of all anew
@@ -154,6 +166,7 @@ def watch_clock():
 
 service = json.loads((pathlib.Path(sys.argv[1]) / "service.json").read_text())
 rooms = Rooms()
+calls = CallVerifier()
 stopping = threading.Event()
 for each in (signal.SIGINT, signal.SIGTERM):
     signal.signal(each, lambda *_: stopping.set())

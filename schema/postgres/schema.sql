@@ -139,6 +139,7 @@ CREATE TABLE public.bucket (
     members integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     leased boolean DEFAULT false NOT NULL,
+    declared jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT bucket_capacity_check CHECK (((capacity >= 0) AND (capacity <= 1000000000))),
     CONSTRAINT bucket_members_check CHECK ((members >= 0)),
     CONSTRAINT bucket_name_check CHECK (((length(name) >= 1) AND (length(name) <= 256))),
@@ -202,6 +203,7 @@ CREATE TABLE public.lease (
     is_news boolean DEFAULT false NOT NULL,
     calls boolean DEFAULT false NOT NULL,
     data jsonb,
+    secret text,
     CONSTRAINT lease_holder_check CHECK (((octet_length(holder) >= 1) AND (octet_length(holder) <= 256))),
     CONSTRAINT lease_place_check CHECK ((place >= 0)),
     CONSTRAINT lease_ttl_ms_check CHECK (((ttl_ms >= 1000) AND (ttl_ms <= 86400000)))

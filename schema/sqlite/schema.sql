@@ -16,7 +16,7 @@ CREATE TABLE bucket (
   state        text    not null default 'active' check (state in ('active', 'cordoned', 'draining')),
   state_reason text,
   members      integer not null default 0 check (members >= 0),
-  created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), leased integer not null default 0 check (leased in (0, 1)),
+  created_at   text    not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), leased integer not null default 0 check (leased in (0, 1)), declared text not null default '[]' check (json_valid(declared)),
   primary key (kind, name)
 ) strict, without rowid;
 
@@ -177,7 +177,7 @@ CREATE TABLE lease (
   load       real,
   is_news    integer not null default 0 check (is_news in (0, 1)),
   calls      integer not null default 0 check (calls in (0, 1)),
-  data       text    check (json_valid(data)),
+  data       text    check (json_valid(data)), secret text,
   primary key (kind, bucket),
   unique (kind, place),
   foreign key (kind, bucket) references bucket (kind, name)

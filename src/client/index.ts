@@ -1,5 +1,11 @@
 // `sharder/client`: what an application imports. Importing it starts nothing, and needs nothing but Node.
 
+export {
+  CallVerifier,
+  type CalledLease,
+  type CallVerifierOptions,
+  type ReceivedCall,
+} from './call-verifier.js';
 export { SharderClient, type ClientOptions, type Methods } from './client.js';
 export type { Operations } from './routes.js';
 export type { BucketSettings } from '../store/buckets.js';

@@ -92,7 +92,7 @@ export async function releaseLease(bucket: string, options: ReleaseOptions): Pro
 async function findLease(
   bucket: string,
   { kind, holder, epoch, ...flags }: ReleaseOptions,
-): Promise<Pick<Lease, 'holder' | 'epoch'>> {
+): Promise<{ readonly holder: string; readonly epoch: number }> {
   if (holder !== undefined && epoch !== undefined) return { holder, epoch };
   const { items } = await withService(flags, (perform) => perform(operations.listLeases, { kind }));
   const lease = items.find((each) => each.bucket === bucket);
@@ -102,5 +102,12 @@ async function findLease(
       `nobody has the lease of bucket ${JSON.stringify(bucket)} of kind ${kind}: \`sharder lease list\` says who has which`,
     );
   }
-  return { holder: holder ?? lease.holder, epoch: epoch ?? lease.epoch };
+  const known = holder ?? lease.holder;
+  if (known === null) {
+    throw new SharderError(
+      'read_only',
+      'this token does not see who holds a lease: give --holder and --epoch, or use a token that may do everything',
+    );
+  }
+  return { holder: known, epoch: epoch ?? lease.epoch };
 }

@@ -75,8 +75,9 @@ export interface ObjectOptions extends ChangeOptions {
 
 export async function assignObject(name: string, options: ObjectOptions): Promise<void> {
   const { kind } = options;
-  await change(operations.assignObject, { kind, name }, options, ({ bucket, by, changed }, did) => {
-    if (by === 'hashed') {
+  await change(operations.assignObject, { kind, name }, options, (done, did) => {
+    const { bucket, reason, changed } = done;
+    if (reason === 'hashed') {
       return `key ${name} of kind ${kind} is in bucket ${bucket}, by the hash: nothing is stored`;
     }
     return changed

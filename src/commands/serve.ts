@@ -17,7 +17,7 @@ import { openDatabase, type Database } from '../store/database.js';
 import type { Plan } from '../store/plans.js';
 import { declareKinds, listKinds, type Kind } from '../store/kinds.js';
 import { describeAddress, listen } from './listen.js';
-import { Callbacks } from '../workers/callbacks.js';
+import { Callbacks, type CallbackEvents } from '../workers/callbacks.js';
 import { Controller } from '../workers/controller.js';
 
 const DATABASE_WAIT_MS = 1_000;
@@ -118,6 +118,7 @@ async function start(
           logNames: names,
           adminTokens: config.adminTokens,
           declared: config.kinds,
+          callbackNetworks: config.callback_networks,
           commands: createCommands(CLI, commandEnvironment(config)),
         });
         const kinds = await database.read(listKinds);
@@ -126,7 +127,7 @@ async function start(
         const background = [
           createRunner(database, log, names),
           controller,
-          createCallbacks(database, controller, log),
+          createCallbacks(database, controller, log, config.callback_networks),
         ];
         for (const each of background) each.start();
         return { sharder, server, background, kinds };
@@ -182,16 +183,25 @@ function createController(database: Database, log: Logger, names: LogNames): Con
   });
 }
 
-function createCallbacks(database: Database, controller: Controller, log: Logger): Callbacks {
-  return new Callbacks(database, () => controller.leads, {
-    onRefused: ({ kind, bucket, url }, why) => {
+function createCallbacks(
+  database: Database,
+  controller: Controller,
+  log: Logger,
+  networks: readonly string[],
+): Callbacks {
+  const events: CallbackEvents = {
+    onRefused: (worker, why) => {
       const reason = (why as Error).message;
-      log.warn(
-        { kind, bucket, url, reason },
-        'a worker was not told of its objects; it is tried again',
-      );
+      log.warn({ ...worker, reason }, 'a worker was not told of its objects; it is tried again');
     },
-  });
+    onBlocked: (worker, reason) => {
+      log.warn({ ...worker, reason }, 'a worker is not called');
+    },
+    onUnblocked: (worker) => {
+      log.info(worker, 'a worker is called again');
+    },
+  };
+  return new Callbacks(database, () => controller.leads, events, { networks });
 }
 
 // A server may come up yet; a file that cannot be used stays as it is.

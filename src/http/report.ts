@@ -58,7 +58,7 @@ function framesOf({ stack = '' }: Error): string {
 }
 
 // That a proxy is not trusted is the operator's to mend; and who tries tokens is theirs to know.
-const WATCHED = new Set<string>(['untrusted_peer', 'wrong_token', 'read_only']);
+const WATCHED = new Set<string>(['untrusted_peer', 'wrong_token', 'read_only', 'other_kind']);
 
 export class Reporter {
   readonly #log: Logger;

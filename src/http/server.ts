@@ -61,6 +61,8 @@ export interface ServerOptions {
   readonly adminTokens?: readonly AdminToken[];
   /** What the settings declare, of which the management API warns. */
   readonly declared?: Readonly<Record<string, KindDeclaration>>;
+  /** Where workers may be called, as `callback_networks` has it. Default: nowhere. */
+  readonly callbackNetworks?: readonly string[];
   /** How the management API does what takes long. Default: not at all. */
   readonly commands?: Commands;
   /** Who reads nothing of an export for so long is given up. Default: a minute. */
@@ -106,6 +108,7 @@ export function createServer(sharder: Sharder, options: ServerOptions = {}): Ser
     api: {
       tokens: options.adminTokens ?? [],
       declared: options.declared ?? {},
+      callbackNetworks: options.callbackNetworks,
       commands: options.commands,
       patienceMs: options.patienceMs,
       watchers,

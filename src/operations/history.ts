@@ -29,11 +29,12 @@ export const listHistory = reading({
   },
   output: fields.page(fields.change),
   example: { kind: 'hub', action: 'object move', limit: 10 },
-  read: async ({ database }, { since, until, after, limit, ...filter }) => {
+  keepsToKinds: true,
+  read: async ({ database, permission }, { since, until, after, limit, ...filter }) => {
     const place = fields.fromCursor(after, 'number');
     const { changes, next } = await listChanges(
       database,
-      { ...filter, since: toDate(since), until: toDate(until) },
+      { ...filter, kinds: permission?.kinds, since: toDate(since), until: toDate(until) },
       place ?? null,
       limit,
     );

@@ -6,6 +6,7 @@ import * as z from 'zod';
 import * as store from '../store/kinds.js';
 import { NAME_RULES } from '../names.js';
 import { NORMALIZERS } from '../normalize.js';
+import { mayUse } from '../scopes.js';
 import { HASHES, POLICIES } from '../policies.js';
 import { declaredKind, DONE, reading, writing } from './operation.js';
 import * as fields from './fields.js';
@@ -108,8 +109,9 @@ export const listKinds = reading({
   input: {},
   output: z.object({ items: z.array(shown) }),
   example: {},
-  read: async ({ database }) => ({
-    items: await database.read(readKinds),
+  keepsToKinds: true,
+  read: async ({ database, permission }) => ({
+    items: (await database.read(readKinds)).filter(({ name }) => mayUse(name, permission?.kinds)),
   }),
 });
 

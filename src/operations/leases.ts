@@ -31,7 +31,9 @@ export const listLeases = reading({
     items: z.array(
       z.object({
         ...one,
-        holder,
+        holder: holder.nullable().meta({
+          description: 'Who holds it. Null unless the token may change everything.',
+        }),
         epoch,
         index,
         taken_at: z.string(),
@@ -51,11 +53,12 @@ export const listLeases = reading({
     ),
   }),
   example: { kind: 'queue' },
-  read: async ({ database }, { kind }) => ({
-    items: (await database.read((knex) => store.listLeases(knex, kind))).map((each) => ({
-      ...each,
-    })),
-  }),
+  // Who knows the holder and the epoch can renew a lease, and give it back.
+  read: async ({ database, permission }, { kind }) => {
+    const isShown = permission?.rights.has('write') ?? true;
+    const leases = await database.read((knex) => store.listLeases(knex, kind));
+    return { items: leases.map((each) => ({ ...each, holder: isShown ? each.holder : null })) };
+  },
 });
 
 export const claimLease = acting({
@@ -82,7 +85,7 @@ export const claimLease = acting({
     data: fields.json('Whatever others should know of it.').optional(),
     calls: z.boolean().optional().meta({
       description:
-        'Whether it is told what it owns by POST to /sm/admin/add-shard and /sm/admin/drop-shard at its URL.',
+        'Whether it is told what it owns by signed calls: POST to /sm/admin/add-shard and /sm/admin/drop-shard at its URL, which must be in `callback_networks` of the settings.',
     }),
     index: index.optional().meta({
       description: 'The place by which it goes now; left out: by whichever it was told last.',
@@ -101,13 +104,19 @@ export const claimLease = acting({
     renew_in: z.number().meta({ description: 'In so many seconds it should come again.' }),
     is_new: z.boolean().meta({ description: 'Whether it was taken, and not renewed.' }),
     is_pending: z.boolean().meta({ description: 'Whether there are objects to begin or to stop.' }),
+    secret: z.string().optional().meta({
+      description:
+        'Signs the calls to the worker. Only where `calls` was said, in the answer that gives the lease, and never again.',
+    }),
   }),
-  scope: 'lease',
+  right: 'lease',
   example: { kind: 'queue', bucket: 'worker-0', holder: '5f2c', ttl: 30 },
-  act: async ({ database, renew }, { kind, bucket, ...claim }, { isDry }) => {
+  act: async ({ database, renew, targets }, { kind, bucket, ...claim }, { by, isDry }) => {
     if (isDry)
       throw new SharderError('bad_request', 'dry_run: a lease cannot be claimed for a try');
-    const granted = await workers.claimLease(database, kind, bucket, claim, renew);
+    const granted = await workers.claimLease(database, kind, bucket, claim, {
+      ...{ by, renew, targets },
+    });
     return { ...granted, action: 'lease claim', changed: granted.is_new };
   },
 });
@@ -119,7 +128,7 @@ export const releaseLease = writing({
   summary: 'Give a lease back; its place is free at once',
   input: { ...one, holder, epoch },
   output: z.object({ ...DONE, ...one }),
-  scope: 'lease',
+  right: 'lease',
   example: { kind: 'queue', bucket: 'worker-0', holder: '5f2c', epoch: 2 },
   write: async (trx, { kind, bucket, holder, epoch }, by) => {
     await workers.releaseLease(trx, kind, bucket, { holder, epoch }, by);

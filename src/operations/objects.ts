@@ -84,6 +84,7 @@ export const findObject = reading({
   summary: 'Where an object is; nothing is created',
   input: one,
   output: fields.assignment,
+  right: 'find',
   example: iana,
   read: async ({ database }, { kind, name }) => {
     const [found] = await store.findObjects(database, name, kind);
@@ -101,7 +102,10 @@ export const findEverywhere = reading({
   input: { name: fields.name },
   output: z.object({ items: z.array(fields.assignment) }),
   example: { name: 'iana' },
-  read: async ({ database }, { name }) => ({ items: await store.findObjects(database, name) }),
+  keepsToKinds: true,
+  read: async ({ database, permission }, { name }) => ({
+    items: await store.findObjects(database, name, undefined, permission?.kinds),
+  }),
 });
 
 export const assignObject = acting({
@@ -113,22 +117,24 @@ export const assignObject = acting({
   input: one,
   output: done.extend({
     bucket: fields.bucket,
-    by: z.enum(REASONS).meta({
-      description: 'How it was found; by the policy hash, hashed or pinned, nothing is stored.',
+    reason: z.enum(REASONS).meta({
+      description:
+        'How it was found. By the policy hash (hashed, pinned) nothing is stored. Not the `reason` of the request, which goes into the history.',
     }),
   }),
+  right: 'assign',
   example: { kind: 'hub', name: 'carol' },
   act: async (context, { kind, name }, { isDry }) => {
-    const { bucket, by } = isDry
+    const { bucket, reason } = isDry
       ? await foresee(context, kind, name)
       : await assign(context, kind, name);
-    return { action: 'object assign', kind, name, bucket, by, changed: by === 'assigned' };
+    return { action: 'object assign', kind, name, bucket, reason, changed: reason === 'assigned' };
   },
 });
 
 async function assign({ assign }: Context, kind: string, name: string) {
   const { bucket, reason } = await assign(kind, name);
-  return { bucket: bucket.name, by: reason };
+  return { bucket: bucket.name, reason };
 }
 
 // What `assign` would answer if nobody else came before.
@@ -136,17 +142,17 @@ async function foresee(
   { database }: Context,
   kind: string,
   name: string,
-): Promise<{ bucket: string; by: Reason }> {
+): Promise<{ bucket: string; reason: Reason }> {
   const hashed = await database.read((knex) => findByHash(knex, kind, name));
-  if (hashed) return { bucket: hashed.bucket.name, by: hashed.reason };
+  if (hashed) return { bucket: hashed.bucket.name, reason: hashed.reason };
   const [known] = await store.findObjects(database, name, kind);
-  if (known) return { bucket: known.bucket, by: 'existing' };
+  if (known) return { bucket: known.bucket, reason: 'existing' };
   const buckets = await database.read((knex) => listBuckets(knex, kind));
   const { settings } = await database.read((knex) => getKind(knex, kind));
   checkNewName(normalizeName(name, settings.normalize), settings);
   const [bucket] = pickBuckets(buckets.filter(isOpen), 1, settings);
   if (bucket === undefined) throw noRoom(kind);
-  return { bucket, by: 'assigned' };
+  return { bucket, reason: 'assigned' };
 }
 
 export const moveObject = writing({

@@ -9,6 +9,8 @@ import type { By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import type { KindDeclaration } from '../store/kinds.js';
 import type { Answer } from '../assign/answer.js';
+import type { Permission, Right } from '../scopes.js';
+import type { CallTargets } from '../workers/call-target.js';
 import type { Renew } from '../workers/renewals.js';
 import type { Route } from './route.js';
 
@@ -18,6 +20,10 @@ export interface Context {
   /** What the settings declare, and so the next start sets again. */
   readonly declared: Readonly<Record<string, KindDeclaration>>;
   readonly actor: string;
+  /** What the caller may do; undefined: everything. */
+  readonly permission?: Permission;
+  /** Where workers may be called; undefined: nowhere. */
+  readonly targets?: CallTargets;
   /** As the service does it. */
   readonly assign: (kind: string, name: string) => Answer | Promise<Answer>;
   /** As the service does it, many together; undefined where none runs. */
@@ -44,8 +50,13 @@ interface Described<S extends Shape, O extends z.ZodType> extends Route {
   /** Those that are not in the path come in the query of a GET or DELETE, else in the body. */
   readonly input: S;
   readonly output: O;
-  /** What a token must be good for at least, where that is less than for any change. */
-  readonly scope?: 'lease';
+  /** What a token must be good for. Default: `read`, or `write` for what changes anything. */
+  readonly right?: Right;
+  /**
+   * Its input names no kind, or need not, and it shows a caller who is limited to some kinds nothing of
+   * others. Without this such a caller is refused.
+   */
+  readonly keepsToKinds?: true;
   /** An input that works where kind `hub` has hub-0, hub-1 and the objects iana and brian. */
   readonly example: z.input<z.ZodObject<S>> & { readonly reason?: string };
 }
@@ -137,6 +148,11 @@ export function acting<S extends Shape, O extends z.ZodType>(
 /** Whether it changes nothing. */
 export function isReading(operation: Operation): operation is Reading {
   return 'read' in operation;
+}
+
+/** What a token needs to do it. */
+export function rightOf(operation: Operation): Right {
+  return operation.right ?? (isReading(operation) ? 'read' : 'write');
 }
 
 /** Throws `bad_request`, with every field that is wrong. */

@@ -4,7 +4,10 @@ import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import type { z } from 'zod';
 import { SharderError } from '../errors.js';
+import { getPlan } from '../store/plans.js';
 import { answerAgain, keepAnswer } from '../store/requests.js';
+import { checkKindAllowed, notLimited } from './kinds-allowed.js';
+import { pathFields } from './route.js';
 import { checkInput, type Context, type Operation, type OutputOf } from './operation.js';
 
 /** What may be asked of a change beside its input. */
@@ -28,6 +31,7 @@ export async function perform<P extends Operation>(
   conditions: Conditions = {},
 ): Promise<OutputOf<P>> {
   const input = checkInput(operation as { input: z.ZodRawShape }, given) as Record<string, unknown>;
+  await refuseOtherKinds(operation, input, context);
   if ('read' in operation) return (await operation.read(context, input)) as OutputOf<P>;
 
   const { dry_run: isDry, reason, ...rest } = input as { dry_run: boolean; reason?: string };
@@ -61,6 +65,20 @@ export async function perform<P extends Operation>(
       .update(JSON.stringify([operation.name, input]))
       .digest('base64');
   }
+}
+
+// A caller may be limited to some kinds. A plan is known by its number, and belongs to one kind for ever.
+async function refuseOtherKinds(
+  operation: Operation,
+  { kind, plan }: Readonly<Record<string, unknown>>,
+  { database, permission }: Context,
+): Promise<void> {
+  const kinds = permission?.kinds;
+  if (!kinds) return;
+  if (typeof kind === 'string') checkKindAllowed(kind, kinds);
+  else if (typeof plan === 'number' && pathFields(operation).includes('plan')) {
+    checkKindAllowed((await database.read((knex) => getPlan(knex, plan))).kind, kinds);
+  } else if (!operation.keepsToKinds) throw notLimited(kinds);
 }
 
 // What is not one transaction can keep no condition; PUT is the same however often it comes.

@@ -81,9 +81,11 @@ export const listPlans = reading({
   },
   output: fields.page(shown),
   example: { kind: 'hub' },
-  read: async ({ database }, { limit, after, ...filter }) => {
+  keepsToKinds: true,
+  read: async ({ database, permission }, { limit, after, ...filter }) => {
     const place = fields.fromCursor(after, 'number');
-    const plans = await database.read((knex) => store.listPlans(knex, filter, limit, place));
+    const wanted = { ...filter, kinds: permission?.kinds };
+    const plans = await database.read((knex) => store.listPlans(knex, wanted, limit, place));
     const last = plans.length < limit ? undefined : plans.at(-1);
     return { items: plans.map(show), next: last ? fields.toCursor(last.id) : null };
   },

@@ -201,7 +201,7 @@ export const acknowledge = writing({
     dropped: z.int(),
     version: z.int(),
   }),
-  scope: 'lease',
+  right: 'lease',
   example: {
     ...{ kind: 'queue', bucket: 'worker-0', holder: '5f2c', epoch: 2 },
     dropped: [{ name: 'job-1', epoch: 3 }],

@@ -6,6 +6,7 @@ import { checkBucketName, DEFAULT_KIND } from '../names.js';
 import { recordChange, type By } from './changes.js';
 import { checkKind, lockKind } from './kinds.js';
 import { readClock } from './leases.js';
+import { fromJson } from './rows.js';
 import { hasSpecs } from './specs.js';
 
 /** What a person says of a bucket. What is left out stays as it is, or takes its default. */
@@ -101,6 +102,9 @@ export async function addBucket(
   await insertBucket(trx, kind, name, settings, by);
 }
 
+/** Who sets a bucket's settings. A lease cannot change what a person has set. */
+export type Setter = 'person' | 'lease';
+
 /** Inserts a bucket and its line of history, under the kind's lock. */
 export async function insertBucket(
   trx: Knex.Transaction,
@@ -108,10 +112,41 @@ export async function insertBucket(
   name: string,
   settings: BucketSettings,
   by: By,
+  setter: Setter = 'person',
 ): Promise<void> {
   checkBucketName(name);
-  await trx('bucket').insert({ kind, name, ...columns(settings) });
-  await recordChange(trx, { ...by, action: 'bucket add', kind, to_bucket: name });
+  const set = columns(settings);
+  const isLease = setter === 'lease';
+  const declared = JSON.stringify(isLease ? [] : declaredBy(set, ['weight']));
+  await trx('bucket').insert({ kind, name, ...set, leased: isLease, declared });
+  const detail = isLease && Object.keys(set).length > 0 ? { detail: set } : {};
+  await recordChange(trx, { ...by, action: 'bucket add', kind, to_bucket: name, ...detail });
+}
+
+const OWNED = ['capacity', 'url', 'weight'] as const;
+type Owned = (typeof OWNED)[number];
+
+// A URL or capacity that is none is left to the worker. A weight is never none: whoever makes the bucket
+// sets it.
+function declaredBy(set: Partial<Bucket>, before: readonly Owned[] = []): Owned[] {
+  return OWNED.filter((key) => (set[key] === undefined ? before.includes(key) : set[key] !== null));
+}
+
+/** The settings of each bucket of a kind, or of one bucket, that a person has set. */
+export async function readDeclared(
+  knex: Knex,
+  kind: string,
+  name?: string,
+): Promise<Map<string, readonly Owned[]>> {
+  const rows = await knex('bucket')
+    .where({ kind, ...(name !== undefined && { name }) })
+    .select<{ name: string; declared: unknown }[]>('name', 'declared');
+  return new Map(rows.map((row) => [row.name, fromJson(knex, row.declared) as Owned[]]));
+}
+
+/** Whether other settings belong to a person once a person has set these. */
+export function changesOwner(declared: readonly Owned[], set: Partial<Bucket>): boolean {
+  return declaredBy(set, declared).join() !== declared.join();
 }
 
 /**
@@ -200,24 +235,23 @@ async function endLapsed(trx: Knex.Transaction, kind: string, bucket: string): P
   const lease = await trx('lease')
     .where({ kind, bucket })
     .forUpdate() // a renewal that is being written comes first
-    .first<LeaseRow | undefined>('holder', 'epoch', 'expires_at');
+    .first<LeaseRow | undefined>('epoch', 'expires_at');
   if (!lease) return;
-  const { holder, epoch, expires_at } = lease;
+  const { epoch, expires_at } = lease;
   const until = new Date(expires_at);
   if ((await readClock(trx)) < until.getTime()) {
     throw new SharderError(
       'lease_held',
-      `bucket ${bucket} of kind ${kind} is leased to ${holder} until ${until.toISOString()}: stop that worker, or say that it is gone (\`sharder lease release ${bucket}${ofKind(kind)}\`)`,
+      `bucket ${bucket} of kind ${kind} is leased until ${until.toISOString()}: stop its worker, or say that it is gone (\`sharder lease release ${bucket}${ofKind(kind)}\`)`,
     );
   }
   await trx('lease').where({ kind, bucket }).delete();
-  const detail = { holder, epoch: Number(epoch) };
+  const detail = { epoch: Number(epoch) };
   const lapse = { actor: 'sharder', action: 'lease lapse', kind, to_bucket: bucket, detail };
   await recordChange(trx, lapse);
 }
 
 interface LeaseRow {
-  readonly holder: string;
   readonly epoch: number | string;
   readonly expires_at: string | Date;
 }
@@ -227,20 +261,51 @@ function ofKind(kind: string): string {
   return kind === DEFAULT_KIND ? '' : ` --kind ${kind}`;
 }
 
-/** Writes what differs, with a line of history; under the kind's lock. */
+/**
+ * Writes what differs, with a line of history; under the kind's lock. What a person sets belongs to the
+ * person from then on, and the bucket stays when its worker goes. Throws `declared` where a lease would
+ * change what a person has set.
+ */
 export async function updateBucket(
   trx: Knex.Transaction,
   bucket: Bucket,
   settings: Partial<Bucket>,
   action: string,
   by: By,
+  setter: Setter = 'person',
 ): Promise<Differences> {
   const { kind, name } = bucket;
-  const detail = differences(bucket, settings);
-  if (Object.keys(detail).length === 0) return detail;
-  await trx('bucket').where({ kind, name }).update(settings);
+  const detail: Record<string, Differences[string]> = { ...differences(bucket, settings) };
+  const before = (await readDeclared(trx, kind, name)).get(name) ?? [];
+  if (setter === 'lease') refuseDeclared(bucket, before, detail);
+  const isTaken = setter === 'person' && changesOwner(before, settings);
+  const isSame = Object.keys(detail).length === 0;
+  if (isSame && !isTaken) return detail;
+  const declared = declaredBy(settings, before);
+  if (isSame) detail.declared = { from: before.join() || null, to: declared.join() || null };
+  await trx('bucket')
+    .where({ kind, name })
+    .update({
+      ...settings,
+      ...(isTaken && { leased: false, declared: JSON.stringify(declared) }),
+    });
   await recordChange(trx, { ...by, action, kind, to_bucket: name, detail });
   return detail;
+}
+
+function refuseDeclared(
+  { kind, name }: Bucket,
+  declared: readonly Owned[],
+  detail: Differences,
+): void {
+  const key = declared.find((each) => each in detail);
+  if (key === undefined) return;
+  const { from, to = null } = detail[key] ?? {};
+  const option = to === null ? `--no-${key}` : `--${key} ${to}`;
+  throw new SharderError(
+    'declared',
+    `a person has set the ${key} of bucket ${name} to ${from}, and a lease cannot change it: leave ${key} out of the claim, or set it for the bucket (\`sharder bucket set ${name} ${option}${ofKind(kind)}\`)`,
+  );
 }
 
 /** What `settings` would change. */

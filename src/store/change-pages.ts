@@ -8,6 +8,8 @@ import { checkKind } from './kinds.js';
 /** Which lines are wanted: those that fit all that is given. */
 export interface ChangeFilter {
   readonly kind?: string | undefined;
+  /** Only of these kinds. */
+  readonly kinds?: readonly string[] | undefined;
   /** The object, by the name that the line has. */
   readonly name?: string | undefined;
   /** From which or to which an object went, or that was changed itself. */
@@ -109,7 +111,7 @@ function below(knex: Knex, after: number | null): Knex.QueryBuilder {
 function fitting(
   knex: Knex,
   { engineName }: Database,
-  { kind, name, bucket, actor, action, plan, since, until }: ChangeFilter,
+  { kind, kinds, name, bucket, actor, action, plan, since, until }: ChangeFilter,
 ): Knex.QueryBuilder<Stored, Stored[]> {
   // As the column has it: text on SQLite.
   const time = (at: Date) => (engineName === 'sqlite' ? at.toISOString() : at);
@@ -117,6 +119,7 @@ function fitting(
     ([, value]) => value !== undefined,
   );
   const lines = knex<Stored>('change').where(Object.fromEntries(equal));
+  if (kinds) void lines.whereIn('kind', [...kinds]);
   if (bucket !== undefined) {
     void lines.where((either) => {
       void either.where({ from_bucket: bucket }).orWhere({ to_bucket: bucket });

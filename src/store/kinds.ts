@@ -6,10 +6,12 @@ import { SharderError } from '../errors.js';
 import { checkKindName } from '../names.js';
 import { renameToNormal } from './renormalize.js';
 import {
+  changesOwner,
   columns,
   differences,
   insertBucket,
   listBuckets,
+  readDeclared,
   updateBucket,
   type BucketSettings,
   type Differences,
@@ -368,11 +370,13 @@ async function missing(
   const isSo = Object.keys(kindDifferences(row, settings)).length === 0;
   const set: Step = async (trx, by) => void (await updateKind(trx, row, settings, by));
   const there = new Map((await listBuckets(knex, kind)).map((row) => [row.name, row]));
+  const owned = await readDeclared(knex, kind);
   const steps = declaration.buckets.flatMap(({ name, ...settings }): Step[] => {
     const bucket = there.get(name);
     if (!bucket) return [(trx, by) => insertBucket(trx, kind, name, settings, by)];
     const declared = columns(settings);
-    if (Object.keys(differences(bucket, declared)).length === 0) return [];
+    const isSame = Object.keys(differences(bucket, declared)).length === 0;
+    if (isSame && !changesOwner(owned.get(name) ?? [], declared)) return [];
     return [
       (trx, by) => updateBucket(trx, bucket, declared, 'bucket set', by).then(() => undefined),
     ];

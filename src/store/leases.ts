@@ -56,6 +56,8 @@ export interface LeaseRow {
   readonly load: number | null;
   /** Whether it has told its load since objects were last moved by loads. */
   readonly isNews: boolean;
+  /** Whether it is called. */
+  readonly calls: boolean;
 }
 
 interface Stored {
@@ -69,6 +71,7 @@ interface Stored {
   readonly expires_at: string | Date;
   readonly load: number | null;
   readonly is_news: number | boolean;
+  readonly calls: number | boolean;
 }
 
 const COLUMNS = [
@@ -82,6 +85,7 @@ const COLUMNS = [
   'expires_at',
   'load',
   'is_news',
+  'calls',
 ] as const;
 
 function toRow({ bucket, holder, place, group_name: group, load, ...row }: Stored): LeaseRow {
@@ -92,6 +96,7 @@ function toRow({ bucket, holder, place, group_name: group, load, ...row }: Store
     ttlMs: row.ttl_ms,
     expiresAt: new Date(row.expires_at).getTime(),
     isNews: Boolean(row.is_news),
+    calls: Boolean(row.calls),
   };
 }
 
@@ -259,17 +264,52 @@ export async function renewLease(
   return renewed > 0;
 }
 
+/** What a worker has said of its bucket and of itself, as far as a renewal may repeat it. */
+export interface Standing {
+  readonly url: string | null;
+  readonly weight: number;
+  readonly capacity: number | null;
+  readonly group: string | null;
+  readonly calls: boolean;
+}
+
+export async function readStanding(
+  knex: Knex,
+  kind: string,
+  bucket: string,
+): Promise<Standing | undefined> {
+  const row = await knex('lease as l')
+    .join('bucket as b', (on) => on.on('b.kind', 'l.kind').on('b.name', 'l.bucket'))
+    .where({ 'l.kind': kind, 'l.bucket': bucket })
+    .first<(Omit<Standing, 'calls'> & { calls: number | boolean }) | undefined>(
+      'b.url',
+      'b.weight',
+      'b.capacity',
+      { group: 'l.group_name' },
+      'l.calls',
+    );
+  return row && { ...row, calls: Boolean(row.calls) };
+}
+
 /** Gives the lease to a new holder, with the place that the bucket has, if it has one. */
 export async function insertLease(
   trx: Knex.Transaction,
   kind: string,
   bucket: string,
-  { holder, epoch, isMoving }: Pick<LeaseRow, 'holder' | 'epoch' | 'isMoving'>,
+  {
+    holder,
+    epoch,
+    isMoving,
+    secret,
+  }: Pick<LeaseRow, 'holder' | 'epoch' | 'isMoving'> & {
+    /** Signs the calls to it; null: it is not called. */
+    readonly secret: string | null;
+  },
   said: Said,
   now: number,
 ): Promise<void> {
   const lease = {
-    ...{ holder, epoch, taken_at: toTime(now), is_moving: isMoving },
+    ...{ holder, epoch, taken_at: toTime(now), is_moving: isMoving, secret },
     ...columns({ group: null, load: null, data: null, calls: false, ...said }, now),
   };
   await trx('lease')
@@ -301,7 +341,6 @@ interface Listed extends Stored {
   readonly state: Lease['state'];
   readonly members: number;
   readonly data: unknown;
-  readonly calls: number | boolean;
 }
 
 /** The leases of a kind, those with a place first. Throws `unknown_kind`. */
@@ -312,10 +351,13 @@ export async function listLeases(knex: Knex, kind: string): Promise<Lease[]> {
     .join('bucket as b', (on) => on.on('b.kind', 'l.kind').on('b.name', 'l.bucket'))
     .where('l.kind', kind)
     .orderByRaw('case when l.place is null then 1 else 0 end, l.place, l.epoch')
-    .select<Listed[]>('l.*', 'b.url', 'b.state', 'b.members');
+    .select<Listed[]>(
+      ...[...COLUMNS, 'taken_at', 'data'].map((column) => `l.${column}`),
+      ...['b.url', 'b.state', 'b.members'],
+    );
   const pending = await countPending(knex, kind);
   return rows.map((row) => {
-    const { bucket, holder, epoch, place, group, expiresAt, load } = toRow(row);
+    const { bucket, holder, epoch, place, group, expiresAt, load, calls } = toRow(row);
     const { url, state, members, data } = row;
     return {
       ...{ kind, bucket, holder, epoch, index: place },
@@ -324,7 +366,7 @@ export async function listLeases(knex: Knex, kind: string): Promise<Lease[]> {
       has_ended: expiresAt <= now,
       ...{ url, state, members, pending: pending.get(bucket) ?? 0, group, load },
       data: fromJson(knex, data),
-      calls: Boolean(row.calls),
+      calls,
     };
   });
 }

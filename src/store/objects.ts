@@ -56,10 +56,14 @@ export async function findObjects(
   database: Database,
   name: string,
   kind?: string,
+  of?: readonly string[],
 ): Promise<Assignment[]> {
   checkObjectName(name);
   return database.read(async (knex) => {
-    const kinds = kind === undefined ? await listKindRows(knex) : [await getKind(knex, kind)];
+    const kinds =
+      kind === undefined
+        ? (await listKindRows(knex)).filter((row) => of?.includes(row.name) ?? true)
+        : [await getKind(knex, kind)];
     const rows = await Promise.all(kinds.map((each) => findRow(knex, each, name)));
     return rows.filter((row) => row !== undefined).map(toAssignment);
   });

@@ -131,14 +131,22 @@ function unknownPlan(id: number): SharderError {
 /** The plans with an id below `after`, newest first. */
 export async function listPlans(
   knex: Knex,
-  filter: { readonly kind?: string | undefined; readonly state?: PlanState | undefined },
+  {
+    kinds,
+    ...filter
+  }: {
+    readonly kind?: string | undefined;
+    /** Only of these kinds. */
+    readonly kinds?: readonly string[] | undefined;
+    readonly state?: PlanState | undefined;
+  },
   limit: number,
   after = Number.MAX_SAFE_INTEGER,
 ): Promise<Plan[]> {
   const equal = Object.entries(filter).filter(([, value]) => value !== undefined);
-  const rows: StoredPlan[] = await knex('plan')
-    .where(Object.fromEntries(equal))
-    .where('id', '<', after)
+  const plans = knex('plan').where(Object.fromEntries(equal)).where('id', '<', after);
+  if (kinds) void plans.whereIn('kind', [...kinds]);
+  const rows: StoredPlan[] = await plans
     .orderBy('id', 'desc')
     .limit(limit)
     .select(...PLAN_COLUMNS);

@@ -1,13 +1,18 @@
 // Tells workers over HTTP which objects are theirs, for programs in any language: POST /sm/admin/add-shard
 // and /sm/admin/drop-shard at the URL of their bucket, as entertainment-venue/sm does. A 2xx is the
-// acknowledgement; whatever else is tried again.
+// acknowledgement; anything else is tried again. Each call is signed with the secret of the lease, and goes
+// only to the networks that the settings name.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { signCall, CALL_HEADERS } from '../call-signature.js';
 import { SharderError } from '../errors.js';
 import type { Database } from '../store/database.js';
+import { inTime } from '../store/in-time.js';
 import { readClock, toTime } from '../store/leases.js';
 import { ownedPage, type Spec } from '../store/specs.js';
+import { CallTargets, OutsideNetworks, type CallTarget, type Resolve } from './call-target.js';
 import { acknowledge } from './hand-over.js';
+import { Poster } from './poster.js';
 
 const EVERY_MS = 250;
 const ANSWER_MS = 5_000;
@@ -23,6 +28,7 @@ interface Called {
   readonly holder: string;
   readonly epoch: number;
   readonly url: string;
+  readonly secret: string;
 }
 
 /** For how long a worker is left alone, and where to go on then. */
@@ -43,7 +49,24 @@ interface Pass {
 
 export interface CallbackEvents {
   /** A worker did not take what it was told. */
-  readonly onRefused: (worker: { kind: string; bucket: string; url: string }, why: unknown) => void;
+  readonly onRefused: (worker: WorkerAddress, why: unknown) => void;
+  /** A worker is not called from now on, because its address is in none of the networks. */
+  readonly onBlocked?: (worker: WorkerAddress, why: string) => void;
+  /** A worker that was blocked is called again. */
+  readonly onUnblocked?: (worker: WorkerAddress) => void;
+}
+
+export interface WorkerAddress {
+  readonly kind: string;
+  readonly bucket: string;
+  readonly url: string;
+}
+
+export interface CallbackOptions {
+  /** Where workers may be called, as the setting `callback_networks` has it. Default: nowhere. */
+  readonly networks?: readonly string[];
+  /** Looks host names up. Default: as the system does. */
+  readonly resolve?: Resolve;
 }
 
 /** Calls workers while `mayCall` says so; one per process and database. */
@@ -51,13 +74,22 @@ export class Callbacks {
   readonly #database: Database;
   readonly #mayCall: () => boolean;
   readonly #events: CallbackEvents;
+  readonly #targets: CallTargets;
+  readonly #poster = new Poster(ANSWER_MS);
+  readonly #blocked = new Set<string>();
   readonly #stop = new AbortController();
   readonly #calling = new Map<string, Promise<void>>();
   // Of workers that have refused something.
   readonly #pauses = new Map<string, Pause>();
   #loop: Promise<void> | undefined;
 
-  constructor(database: Database, mayCall: () => boolean, events: CallbackEvents) {
+  constructor(
+    database: Database,
+    mayCall: () => boolean,
+    events: CallbackEvents,
+    { networks = [], resolve }: CallbackOptions = {},
+  ) {
+    this.#targets = new CallTargets(networks, resolve);
     this.#database = database;
     this.#mayCall = mayCall;
     this.#events = events;
@@ -71,6 +103,7 @@ export class Callbacks {
     this.#stop.abort();
     await this.#loop;
     await Promise.all(this.#calling.values());
+    this.#poster.close();
   }
 
   async #run(): Promise<void> {
@@ -94,6 +127,8 @@ export class Callbacks {
     }
     const gone = [...this.#pauses.keys()].filter((key) => !keys.has(key));
     for (const key of gone) this.#pauses.delete(key);
+    const silent = [...this.#blocked].filter((key) => !keys.has(key));
+    for (const key of silent) this.#blocked.delete(key);
   }
 
   async #tell(worker: Called, key: string): Promise<void> {
@@ -103,25 +138,33 @@ export class Callbacks {
       this.#pauses.set(key, { until: performance.now() + ms, ms, after: next });
     };
     try {
-      const first = await this.#pass(worker, after);
+      const target = await inTime(this.#targets.resolve(worker.url), ANSWER_MS);
+      if (this.#blocked.delete(key)) this.#events.onUnblocked?.(addressOf(worker));
+      const first = await this.#pass(worker, target, after);
       const isRound = first.refusal === undefined && after !== '';
-      const { next, refusal, taken } = isRound ? await this.#pass(worker, '') : first;
+      const { next, refusal, taken } = isRound ? await this.#pass(worker, target, '') : first;
       if (refusal === undefined) {
         this.#pauses.delete(key);
         return;
       }
       pause(next, first.taken + taken > 0 ? FIRST_WAIT_MS : longer);
-      this.#events.onRefused(worker, refusal);
+      this.#events.onRefused(addressOf(worker), refusal);
     } catch (error) {
+      if (error instanceof OutsideNetworks) {
+        pause(after, longer);
+        if (!this.#blocked.has(key)) this.#events.onBlocked?.(addressOf(worker), error.message);
+        this.#blocked.add(key);
+        return;
+      }
       pause(after, longer);
       const isLost = error instanceof SharderError && error.code === 'lease_lost';
-      if (!isLost) this.#events.onRefused(worker, error);
+      if (!isLost) this.#events.onRefused(addressOf(worker), error);
     }
   }
 
   // Tells all that is pending, from a name on. What the worker refuses keeps nothing else from it; but
   // where it refuses a whole page it is probably down.
-  async #pass(worker: Called, after: string): Promise<Pass> {
+  async #pass(worker: Called, target: CallTarget, after: string): Promise<Pass> {
     const { kind, bucket } = worker;
     let refusal: unknown;
     let taken = 0;
@@ -131,7 +174,7 @@ export class Callbacks {
       const page = await this.#database.read((knex) => ownedPage(knex, kind, bucket, how));
       const isOver = !this.#mayCall() || this.#stop.signal.aborted;
       if (page.length === 0 || isOver) return { next: '', refusal, taken };
-      const told = await Promise.allSettled(page.map((spec) => tell(worker, spec)));
+      const told = await Promise.allSettled(page.map((spec) => this.#call(worker, target, spec)));
       const done = page.filter((_, i) => told[i]?.status === 'fulfilled');
       await this.#note(worker, done);
       taken += done.length;
@@ -139,6 +182,26 @@ export class Callbacks {
       last = page.length < BATCH_SIZE ? '' : (page.at(-1)?.name ?? '');
       if (last === '' || done.length === 0) return { next: last, refusal, taken };
     }
+  }
+
+  // Somebody else may listen there by now: the signature tells the worker that is meant from any other.
+  async #call(
+    { kind, bucket, epoch: lease, secret }: Called,
+    target: CallTarget,
+    { name, spec, epoch, state }: Spec,
+  ): Promise<void> {
+    const what = state === 'adding' ? 'add-shard' : 'drop-shard';
+    const path = `${target.url.pathname.replace(/\/$/, '')}/sm/admin/${what}`;
+    const body = JSON.stringify({ id: name, spec, epoch, kind, bucket });
+    const timestamp = Date.now();
+    const signed = { timestamp, epoch: lease, method: 'POST', path, body };
+    const status = await this.#poster.post(target, path, body, {
+      [CALL_HEADERS.timestamp]: String(timestamp),
+      [CALL_HEADERS.epoch]: String(lease),
+      [CALL_HEADERS.signature]: signCall(secret, signed),
+    });
+    if (status >= 200 && status < 300) return;
+    throw new Error(`${what} of ${JSON.stringify(name)}: it answered ${status}`);
   }
 
   async #note({ kind, bucket, holder, epoch }: Called, taken: readonly Spec[]): Promise<void> {
@@ -155,22 +218,9 @@ export class Callbacks {
   }
 }
 
-// Who is meant is said too: somebody else may listen there by now.
-async function tell(
-  { kind, bucket, holder, url }: Called,
-  { name, spec, epoch, state }: Spec,
-): Promise<void> {
-  const what = state === 'adding' ? 'add-shard' : 'drop-shard';
-  const answer = await fetch(`${url}/sm/admin/${what}`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ id: name, spec, epoch, kind, bucket, holder }),
-    redirect: 'error',
-    signal: AbortSignal.timeout(ANSWER_MS),
-  });
-  await answer.body?.cancel();
-  if (!answer.ok)
-    throw new Error(`${what} of ${JSON.stringify(name)}: it answered ${answer.status}`);
+// Without its secret, which is for nobody else.
+function addressOf({ kind, bucket, url }: Called): WorkerAddress {
+  return { kind, bucket, url };
 }
 
 // Those that have anything to be told, and whose lease runs: another one has stopped by itself.
@@ -186,12 +236,14 @@ async function pendingWorkers(database: Database): Promise<Called[]> {
       .where('l.calls', true)
       .where('l.expires_at', '>', toTime(now))
       .whereNotNull('b.url')
+      .whereNotNull('l.secret')
       .distinct<(Omit<Called, 'epoch'> & { epoch: number | string })[]>(
         'l.kind',
         'l.bucket',
         'l.holder',
         'l.epoch',
         'b.url',
+        'l.secret',
       );
     return rows.map((row) => ({ ...row, epoch: Number(row.epoch) }));
   });

@@ -33,7 +33,7 @@ export function judge(claim: Claim, held: Held | undefined, now: number): 'renew
   if (isRunning && held.holder !== claim.holder) {
     throw new SharderError(
       'lease_held',
-      `bucket ${held.bucket} is leased to ${held.holder} until ${new Date(held.expiresAt).toISOString()}`,
+      `bucket ${held.bucket} is leased to another worker until ${new Date(held.expiresAt).toISOString()}`,
     );
   }
   return 'take';
@@ -45,7 +45,7 @@ export function lost(epoch: number, held: Held | undefined, now: number): Sharde
     held?.epoch === epoch && now >= held.expiresAt
       ? `it has ended at ${new Date(held.expiresAt).toISOString()}`
       : held
-        ? `${held.holder} has it with epoch ${held.epoch}`
+        ? `it was taken again, with epoch ${held.epoch}`
         : 'nobody has it any more';
   return new SharderError(
     'lease_lost',

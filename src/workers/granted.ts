@@ -24,6 +24,8 @@ export interface Granted {
   readonly is_new: boolean;
   /** Whether there are objects that it is to begin or to stop. */
   readonly is_pending: boolean;
+  /** Signs the calls to it. Only in the answer to the claim that took the lease, if it is called. */
+  readonly secret?: string | undefined;
 }
 
 export function placeSettings({ settings }: Pick<KindRow, 'settings'>): PlaceSettings {

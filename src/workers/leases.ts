@@ -1,8 +1,15 @@
 // Workers take leases, renew them and give them back.
 
 import type { Knex } from 'knex';
+import { randomBytes } from 'node:crypto';
 import { SharderError } from '../errors.js';
-import { columns, insertBucket, type BucketSettings } from '../store/buckets.js';
+import {
+  columns,
+  getBucket,
+  insertBucket,
+  updateBucket,
+  type BucketSettings,
+} from '../store/buckets.js';
 import { recordChange, type By } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import { lockKind, type KindRow } from '../store/kinds.js';
@@ -11,6 +18,7 @@ import {
   lockLeases,
   readClock,
   readLease,
+  readStanding,
   findCalled,
   renewLease,
   toTime,
@@ -20,6 +28,7 @@ import {
 import { tellAllAnew } from '../store/spec-writes.js';
 import { judge, lost, type Claim } from './claim.js';
 import { readGranted, type Granted } from './granted.js';
+import { CallTargets } from './call-target.js';
 import { placeWaiting } from './objects.js';
 import { freeMisplaced } from './hand-over.js';
 import { renewAlone, type Renew, type Renewal } from './renewals.js';
@@ -28,18 +37,35 @@ import { endLease, NO_WORKER, tidy } from './tidy.js';
 /** What a worker asks for, and what it says of itself and its bucket. */
 export type LeaseClaim = Claim & Said & BucketSettings;
 
+export interface ClaimOptions {
+  /** Whom the history names. Default: the worker, by its bucket. */
+  readonly by?: By | undefined;
+  /** Where workers may be called. Default: nowhere. */
+  readonly targets?: CallTargets | undefined;
+  readonly renew?: Renew | undefined;
+}
+
+const NO_TARGETS = new CallTargets();
+
 /**
  * Takes or renews the lease of a bucket for so many seconds; see `judge`. A new one makes the bucket, if
- * it is not there. Throws `unknown_kind`, `bad_name`, `bad_request` where the kind is not leased,
- * `lease_held` or `lease_lost`.
+ * it is not there. Throws `unknown_kind`, `bad_name`, `bad_request` where the kind is not leased or the
+ * worker cannot be called, `declared` where it would change what a person has set, `lease_held` or
+ * `lease_lost`.
  */
 export async function claimLease(
   database: Database,
   kind: string,
   bucket: string,
-  claim: LeaseClaim,
-  renew: Renew = (...renewal) => renewAlone(database, ...renewal),
+  said: LeaseClaim,
+  {
+    by = asWorker(bucket),
+    targets = NO_TARGETS,
+    renew = (...renewal) => renewAlone(database, ...renewal),
+  }: ClaimOptions = {},
 ): Promise<Granted> {
+  if (said.calls) targets.check(null);
+  const claim = await withoutRepeats(database, kind, bucket, said);
   const renewed = isRenewal(claim) ? await renew(kind, { ...claim, bucket }) : undefined;
   if (renewed && !renewed.isDue) return renewed.granted;
   const rest = database.write(async (trx) => {
@@ -49,9 +75,12 @@ export async function claimLease(
     await lockLeases(trx, kind, [bucket]);
     const held = await readLease(trx, kind, bucket);
     const how = judge(claim, held, now);
-    await setBucket(trx, kind, bucket, claim, asWorker(claim));
-    if (claim.calls) await refuseSharedUrl(trx, kind, bucket, claim.url, now);
-    if (how === 'take') await take(trx, row, bucket, claim, held, now);
+    await setBucket(trx, kind, bucket, claim, by);
+    const before = how === 'take' ? undefined : held;
+    if (claim.calls ?? before?.calls) await refuseUncallable(trx, kind, bucket, targets, now);
+    if (claim.calls && before && !before.calls) throw lateCalls();
+    const secret = claim.calls ? randomBytes(32).toString('hex') : null;
+    if (how === 'take') await take(trx, row, bucket, claim, held, { secret, by, now });
     else await renewLease(trx, kind, bucket, { ...claim, epoch: held?.epoch ?? 0 }, claim, now);
     // A new lease says nothing of a group unless it does.
     const group = how === 'take' ? (claim.group ?? null) : claim.group;
@@ -61,7 +90,8 @@ export async function claimLease(
     const tidied = await tidy(trx, row, now);
     await placeWaiting(trx, row, now);
     const granted = await readGranted(trx, tidied, [bucket], now, how === 'take');
-    return granted.get(bucket) ?? unwritten();
+    const mine = granted.get(bucket) ?? unwritten();
+    return how === 'take' && secret !== null ? { ...mine, secret } : mine;
   }, kind);
   // It is renewed, whatever becomes of what is due beside.
   return renewed ? rest.catch(() => renewed.granted) : rest;
@@ -73,8 +103,36 @@ function unwritten(): never {
 
 // What else it says is for the kind's lock.
 function isRenewal(claim: LeaseClaim): claim is LeaseClaim & Pick<Renewal, 'epoch'> {
-  const { epoch, url, weight, capacity, group } = claim;
-  return epoch !== undefined && [url, weight, capacity, group].every((each) => each === undefined);
+  const { epoch, calls, ...said } = claim;
+  return epoch !== undefined && calls !== true && REPEATED.every((key) => said[key] === undefined);
+}
+
+const REPEATED = ['url', 'weight', 'capacity', 'group'] as const;
+
+// A renewal may say each time what it said before. What has not changed needs neither the kind's lock nor
+// a line of the history.
+async function withoutRepeats(
+  database: Database,
+  kind: string,
+  bucket: string,
+  claim: LeaseClaim,
+): Promise<LeaseClaim> {
+  if (claim.epoch === undefined || isRenewal(claim)) return claim;
+  const said = { ...claim, ...columns(claim) };
+  const standing = await database.read((knex) => readStanding(knex, kind, bucket));
+  const isSo = [...REPEATED, 'calls' as const].every(
+    (key) => said[key] === undefined || said[key] === standing?.[key],
+  );
+  if (!isSo) return claim;
+  const none = { url: undefined, weight: undefined, capacity: undefined, group: undefined };
+  return { ...claim, ...none, calls: undefined };
+}
+
+function lateCalls(): SharderError {
+  return new SharderError(
+    'bad_request',
+    'calls: a worker that was not called until now must take a new lease: send the claim without an epoch',
+  );
 }
 
 /** The error for what is done to workers, and asked of another kind. */
@@ -92,17 +150,16 @@ async function take(
   bucket: string,
   claim: LeaseClaim,
   held: LeaseRow | undefined,
-  now: number,
+  { secret, by, now }: { readonly secret: string | null; readonly by: By; readonly now: number },
 ): Promise<void> {
   const { holder } = claim;
   // A claim that comes late is no proof that its holder goes by no place.
   const isMoving = held !== undefined && now < held.expiresAt && held.isMoving;
-  await insertLease(trx, kind, bucket, { holder, epoch: version, isMoving }, claim, now);
-  const detail = { holder, epoch: version };
-  await recordChange(trx, {
-    ...asWorker(claim),
-    ...{ action: 'lease take', kind, to_bucket: bucket, detail },
-  });
+  const lease = { holder, epoch: version, isMoving, secret };
+  await insertLease(trx, kind, bucket, lease, claim, now);
+  // Without the holder: who knows that can renew the lease.
+  const detail = { epoch: version };
+  await recordChange(trx, { ...by, action: 'lease take', kind, to_bucket: bucket, detail });
   await trx('bucket')
     .where({ kind, name: bucket, state_reason: NO_WORKER })
     .update({ state: 'active', state_reason: null });
@@ -111,14 +168,16 @@ async function take(
 
 // Who is called there would be told what is another's: a worker that was killed, and has come again on the same
 // port under another name, must wait for the end of its old lease.
-async function refuseSharedUrl(
+async function refuseUncallable(
   trx: Knex.Transaction,
   kind: string,
   bucket: string,
-  url: string | null | undefined,
+  targets: CallTargets,
   now: number,
 ): Promise<void> {
-  if (url == null) return;
+  const { url } = await getBucket(trx, kind, bucket);
+  targets.check(url);
+  if (url === null) return;
   const other = await findCalled(trx, kind, bucket, url, now);
   if (!other) return;
   throw new SharderError(
@@ -128,8 +187,8 @@ async function refuseSharedUrl(
 }
 
 // Told from people and tokens in the history, whatever it calls itself.
-function asWorker({ holder }: Pick<LeaseClaim, 'holder'>): By {
-  return { actor: `worker:${holder}` };
+function asWorker(bucket: string): By {
+  return { actor: `worker:${bucket}` };
 }
 
 async function setBucket(
@@ -139,13 +198,11 @@ async function setBucket(
   { url, weight, capacity }: BucketSettings,
   by: By,
 ): Promise<void> {
-  const set = columns({ url, weight, capacity });
+  const settings = { url, weight, capacity };
   if (await trx('bucket').where({ kind, name }).first('name')) {
-    if (Object.keys(set).length > 0) await trx('bucket').where({ kind, name }).update(set);
-    return;
-  }
-  await insertBucket(trx, kind, name, { url, weight, capacity }, by);
-  await trx('bucket').where({ kind, name }).update({ leased: true });
+    const bucket = await getBucket(trx, kind, name);
+    await updateBucket(trx, bucket, columns(settings), 'bucket set', by, 'lease');
+  } else await insertBucket(trx, kind, name, settings, by, 'lease');
 }
 
 /**
@@ -158,7 +215,7 @@ export async function releaseLease(
   kind: string,
   bucket: string,
   { holder, epoch }: { readonly holder: string; readonly epoch: number },
-  by: By = asWorker({ holder }),
+  by: By = asWorker(bucket),
 ): Promise<void> {
   const row = await lockKind(trx, kind);
   const now = await readClock(trx);

@@ -113,12 +113,12 @@ export async function endLease(
   row: KindRow,
   bucket: string,
   action: 'lease release' | 'lease lapse',
-  { holder, epoch }: Pick<LeaseRow, 'holder' | 'epoch'>,
+  { epoch }: Pick<LeaseRow, 'epoch'>,
   by: By,
 ): Promise<void> {
   const kind = row.name;
   await trx('lease').where({ kind, bucket }).delete();
-  await recordChange(trx, { ...by, action, kind, to_bucket: bucket, detail: { holder, epoch } });
+  await recordChange(trx, { ...by, action, kind, to_bucket: bucket, detail: { epoch } });
   await freeObjects(trx, row, bucket);
   // A bucket that a worker brought goes with it; or waits for another, with the users that it has.
   const gone = { kind, name: bucket, leased: true, members: 0 };

@@ -21,6 +21,6 @@ describe('sharder/client', () => {
       console.log(Object.keys(client).sort().join(' '));`;
     const args = ['--input-type=module', '--eval', script];
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: alone });
-    assert.equal(stdout, 'ShardRegistrar ShardServer SharderClient SharderError\n');
+    assert.equal(stdout, 'CallVerifier ShardRegistrar ShardServer SharderClient SharderError\n');
   });
 });

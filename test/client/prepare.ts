@@ -11,6 +11,7 @@ import { start } from '../http/start.js';
 
 const TOKEN = 'a-token-for-the-workers-of-this-test-0123456789';
 export const KIND = 'jobs';
+const NETWORKS = ['loopback'];
 
 /** Who has what, as the workers themselves say; tells `changed` of each step. */
 export class Ledger extends EventEmitter<{ changed: [] }> {
@@ -52,11 +53,13 @@ export async function prepare(engine: TestEngine, t: TestContext) {
   const { url, sharder } = await start({
     engine,
     adminTokens: [{ name: 'w', scope: 'write', token: TOKEN }],
+    callbackNetworks: NETWORKS,
   });
   const failed: unknown[] = [];
   const controller = new Controller(sharder.database, { onError: (why) => failed.push(why) });
-  const callbacks = new Callbacks(sharder.database, () => controller.leads, {
-    onRefused: () => undefined,
+  const events = { onRefused: () => undefined };
+  const callbacks = new Callbacks(sharder.database, () => controller.leads, events, {
+    networks: NETWORKS,
   });
   for (const each of [callbacks, controller]) {
     each.start();

@@ -5,8 +5,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { json } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { after, describe, it } from 'node:test';
+import { CallVerifier } from '../../src/client/index.js';
 import { engines } from '../engines.js';
 import { eventually } from '../load.js';
 import { pass } from '../workers/time.js';
@@ -193,10 +194,11 @@ for (const engine of engines) {
       const { worker, register, client, ledger } = await prepare(engine, t);
       const called = await callable(ledger, 'a');
       const holder = 'a-program';
-      const { epoch } = await client.claimLease({
+      const { epoch, secret = '' } = await client.claimLease({
         ...{ kind: KIND, bucket: 'a', holder, ttl: 60 },
         ...{ url: called.url, calls: true },
       });
+      called.calls.lease = { epoch, secret };
       await register(4);
       await ledger.is({ a: 4 });
       worker('b');
@@ -253,10 +255,16 @@ async function text(req: AsyncIterable<Buffer>): Promise<string> {
 
 /** A worker that is called, and that refuses at first. */
 async function callable(ledger: Ledger, bucket: string) {
-  const state = { url: '', refused: 0 };
+  const calls = new CallVerifier();
+  const state = { url: '', refused: 0, calls };
   const server = createServer((req, res) => {
-    void json(req).then((body) => {
-      const { id, epoch } = body as { id: string; epoch: number };
+    void buffer(req).then((body) => {
+      const { method, url, headers } = req;
+      if (calls.refusal({ method, url, headers, body }) !== undefined) {
+        res.writeHead(401).end();
+        return;
+      }
+      const { id, epoch } = JSON.parse(body.toString()) as { id: string; epoch: number };
       if (state.refused < 1) {
         state.refused++;
         res.writeHead(503).end();

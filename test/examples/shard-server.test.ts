@@ -5,6 +5,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { SharderClient } from '../../src/client/index.js';
+import { findService } from '../../examples/workers.js';
 import { Example } from '../examples.js';
 import { eventually } from '../load.js';
 
@@ -92,6 +94,24 @@ describe('npm run shard-server', () => {
     try {
       await share(example, [...survivors, `python-${python.pid ?? ''}`]);
       assert.equal([...said.matchAll(/opens room/g)].length, 4, said);
+      // Who is not the Sharder is told nothing, and changes nothing, whatever it knows of the lease.
+      const { items } = await new SharderClient(findService(dir)).listLeases({ kind: 'room' });
+      const lease = items.find(({ bucket }) => bucket === `python-${python.pid ?? ''}`);
+      const call = {
+        id: 'room-99',
+        spec: { topic: 'x' },
+        epoch: 9_999_999,
+        kind: 'room',
+        ...lease,
+      };
+      for (const what of ['add-shard', 'drop-shard', 'nothing']) {
+        const answer = await fetch(`${lease?.url ?? ''}/sm/admin/${what}`, {
+          method: 'POST',
+          body: JSON.stringify(call),
+        });
+        assert.equal(answer.status, 401);
+      }
+      assert.equal(said.includes('room-99'), false);
     } finally {
       python.kill('SIGTERM');
     }

@@ -46,7 +46,7 @@ for (const engine of engines) {
     }
 
     it('an assignment stores nothing, and says so', async () => {
-      const told = { action: 'object assign', ...one, bucket: 'server-2', by: 'hashed' };
+      const told = { action: 'object assign', ...one, bucket: 'server-2', reason: 'hashed' };
       const nothing = { changed: false, dry_run: false };
       assert.deepEqual(await act(objects.assignObject, one), { ...told, ...nothing });
       const dry = await act(objects.assignObject, { ...one, dry_run: true });
@@ -81,7 +81,7 @@ for (const engine of engines) {
       const { object, next } = await act(objects.explainObject, one);
       assert.deepEqual([object?.bucket, next], ['server-0', 'server-2']);
       const dry = await act(objects.assignObject, { ...one, dry_run: true });
-      assert.deepEqual([dry.bucket, dry.by], ['server-0', 'pinned']);
+      assert.deepEqual([dry.bucket, dry.reason], ['server-0', 'pinned']);
 
       const unpin = await act(pins.unpinObject, { kind, name });
       assert.deepEqual([unpin.bucket, unpin.changed], ['server-2', true]);

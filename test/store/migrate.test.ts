@@ -15,7 +15,14 @@ import { CLI } from '../service.js';
 
 const run = promisify(execFile);
 
-const ALL = ['0001_tables', '0002_operating', '0003_plans', '0004_workers', '0005_hash'];
+const ALL = [
+  '0001_tables',
+  '0002_operating',
+  '0003_plans',
+  '0004_workers',
+  '0005_hash',
+  '0006_owners',
+];
 
 const FUTURE = '9999_of_a_newer_version';
 

@@ -8,6 +8,7 @@ import { json } from 'node:stream/consumers';
 import { describe, it, type TestContext } from 'node:test';
 import { createKind } from '../../src/store/kinds.js';
 import { readSpecs } from '../../src/store/specs.js';
+import { CallTargets } from '../../src/workers/call-target.js';
 import { Callbacks } from '../../src/workers/callbacks.js';
 import { claimLease } from '../../src/workers/leases.js';
 import { registerObjects } from '../../src/workers/register.js';
@@ -17,6 +18,8 @@ import { pass } from './time.js';
 
 const KIND = 'queue';
 const BY = { actor: 'test' };
+const NETWORKS = ['127.0.0.1'];
+const targets = new CallTargets(NETWORKS);
 
 /** A worker that is called, and refuses what `refuses` says. */
 async function start(
@@ -43,13 +46,12 @@ async function start(
   const settings = { leased: true, reshard_interval: 0 };
   const names = Array.from({ length: count }, (_, i) => `job-${String(i).padStart(2, '0')}`);
   await database.write((trx) => createKind(trx, KIND, { settings }, BY));
-  await claimLease(database, KIND, 'a', { holder: 'a', ttl: 60, url, calls: true });
+  await claimLease(database, KIND, 'a', { holder: 'a', ttl: 60, url, calls: true }, { targets });
   const wishes = names.map((name) => ({ name }));
   await database.write((trx) => registerObjects(trx, KIND, wishes, BY));
   const refusals: unknown[] = [];
-  const callbacks = new Callbacks(database, () => true, {
-    onRefused: (_worker, why) => refusals.push(why),
-  });
+  const events = { onRefused: (_worker: unknown, why: unknown) => refusals.push(why) };
+  const callbacks = new Callbacks(database, () => true, events, { networks: NETWORKS });
   callbacks.start();
   t.after(async () => {
     await callbacks.stop();
@@ -76,7 +78,13 @@ for (const engine of engines) {
       const { database } = await start(engine, t, 1, () => false);
       const [url = ''] = await database.knex('bucket').pluck<string[]>('url');
       const claim = (bucket: string) =>
-        claimLease(database, KIND, bucket, { holder: bucket, ttl: 60, url, calls: true });
+        claimLease(
+          database,
+          KIND,
+          bucket,
+          { holder: bucket, ttl: 60, url, calls: true },
+          { targets },
+        );
       await assert.rejects(claim('b'), {
         code: 'lease_held',
         message: /^bucket a is leased until .* to a worker that is called at http.* too/,
@@ -90,7 +98,7 @@ for (const engine of engines) {
       const { bodies, ownedAre, names } = await start(engine, t, 1, () => false);
       await ownedAre(names);
       const { epoch, ...told } = bodies[0] as { epoch: number };
-      const meant = { kind: KIND, bucket: 'a', holder: 'a' };
+      const meant = { kind: KIND, bucket: 'a' };
       assert.deepEqual(told, { id: 'job-00', spec: null, ...meant });
       assert.equal(epoch > 0, true);
     });

@@ -46,13 +46,13 @@ async function refusal(work: Promise<unknown>): Promise<SharderError> {
 
 for (const engine of engines) {
   describe(`what workers hold, on ${engine.name}`, engine.options, () => {
-    it('a bucket whose lease runs is not removed, and who has it is said', async () => {
+    it('a bucket whose lease runs is not removed, and what to do is said', async () => {
       const { database, remove } = await start(engine);
       const { code, message } = await refusal(remove());
       assert.equal(code, 'lease_held');
       assert.match(
         message,
-        /^bucket a of kind queue is leased to me until 20.*Z: stop that worker, or .*`sharder lease release a --kind queue`/,
+        /^bucket a of kind queue is leased until 20.*Z: stop its worker, or .*`sharder lease release a --kind queue`/,
       );
       assert.equal((await listLeases(database.knex, KIND)).length, 1);
     });
@@ -92,7 +92,6 @@ for (const engine of engines) {
       const detail = line?.detail;
       assert.equal(line?.to_bucket, 'a');
       assert.deepEqual(typeof detail === 'string' ? JSON.parse(detail) : detail, {
-        holder: 'me',
         epoch: lease.epoch,
       });
     });

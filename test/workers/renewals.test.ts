@@ -21,7 +21,7 @@ async function start(engine: TestEngine) {
   }
   const claim = (bucket: string, says: Partial<LeaseClaim> = {}) => {
     const mine = { holder: bucket, epoch: epochs.get(bucket), ttl: 10, ...says };
-    return claimLease(database, KIND, bucket, mine, renew);
+    return claimLease(database, KIND, bucket, mine, { renew });
   };
   // What is due after three have come is done.
   for (const bucket of BUCKETS) await claim(bucket);

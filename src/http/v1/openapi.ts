@@ -75,7 +75,7 @@ export async function createDocument(userHeader: string): Promise<Piece> {
           type: 'http',
           scheme: 'bearer',
           description:
-            'A token of the management API. One of scope `read` may change nothing, one of scope `lease` nothing but the leases of workers.',
+            'A token of the management API. Scope `read` changes nothing; `assign` finds and assigns objects, and does nothing else; `lease` reads, and holds the leases of workers; `write` does everything. A token can be limited to kinds: other kinds are 403 (`other_kind`).',
         },
       },
     },

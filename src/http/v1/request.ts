@@ -6,16 +6,18 @@ import { SharderError } from '../../errors.js';
 import { announcesBody } from '../body.js';
 import type { Operation } from '../../operations/operation.js';
 import { pathFields } from '../../operations/route.js';
+import type { Permission } from '../../scopes.js';
 import type { Conditions } from '../../operations/perform.js';
 
 /** Whose token a request has. */
 export interface Caller {
   readonly actor: string;
+  readonly permission: Permission;
   readonly requestId: string;
 }
 
 /** A change that was asked for, and answered. */
-export interface ApiChange extends Caller {
+export interface ApiChange extends Omit<Caller, 'permission'> {
   readonly action: string;
   readonly input: Readonly<Record<string, unknown>>;
 }

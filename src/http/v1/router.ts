@@ -5,15 +5,23 @@ import express, { Router, type RequestHandler } from 'express';
 import { SharderError } from '../../errors.js';
 import { checkDepth } from '../../json.js';
 import { OPERATIONS } from '../../operations/all.js';
+import { CallTargets } from '../../workers/call-target.js';
 import { Renewals } from '../../workers/renewals.js';
-import { isReading, type Context, type Operation } from '../../operations/operation.js';
+import { rightOf, type Context, type Operation } from '../../operations/operation.js';
 import { perform } from '../../operations/perform.js';
 import type { Sharder } from '../../sharder.js';
 import type { Config } from '../../config.js';
-import type { Scope } from '../../secrets.js';
+import type { Right } from '../../scopes.js';
 import type { Who } from '../report.js';
 import type { Commands } from './commands.js';
-import { callerOf, conditionsOf, inputOf, toExpress, type ApiChange } from './request.js';
+import {
+  callerOf,
+  conditionsOf,
+  inputOf,
+  toExpress,
+  type ApiChange,
+  type Caller,
+} from './request.js';
 import { addStreams } from './streams.js';
 import { createAuthorize } from './tokens.js';
 import { addWatch, type Watchers } from './watch.js';
@@ -25,6 +33,8 @@ export interface ApiOptions {
   /** What takes long is done by processes of their own; without this, not at all. */
   readonly commands?: Commands | undefined;
   readonly watchers: Watchers;
+  /** Where workers may be called. Default: nowhere. */
+  readonly callbackNetworks?: readonly string[] | undefined;
   /** Told of every change that was asked for and answered. */
   readonly onChange: (change: ApiChange) => void;
   readonly patienceMs?: number | undefined;
@@ -50,23 +60,27 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
   const router = Router({ caseSensitive: true, strict: true });
   const authorize = createAuthorize(options.tokens);
   const admit =
-    (scope: Scope): RequestHandler =>
+    (right?: Right): RequestHandler =>
     (req, res, next) => {
-      const name = authorize(req.get('Authorization'), scope);
-      res.locals.caller = { actor: `api:${name}`, requestId: res.get('X-Request-Id') ?? '' };
+      const { name, ...permission } = authorize(req.get('Authorization'), right);
+      const requestId = res.get('X-Request-Id') ?? '';
+      res.locals.caller = { actor: `api:${name}`, permission, requestId } satisfies Caller;
       next();
     };
+  const targets = new CallTargets(options.callbackNetworks);
   const { renew } = new Renewals(sharder.database);
   const parse = [express.json({ limit: MAX_BODY, type: 'application/json' }), refuseDepth];
 
   const handle =
     (operation: Operation): RequestHandler =>
     async (req, res) => {
-      const { actor, requestId } = callerOf(res);
+      const { actor, permission, requestId } = callerOf(res);
       const context: Context = {
         database: sharder.database,
         declared: options.declared,
         actor,
+        permission,
+        targets,
         assign: (kind, name) => sharder.assign(kind, name),
         renew,
         cached: (kind, name) => sharder.peek(kind, name),
@@ -92,21 +106,20 @@ export function createV1(sharder: Sharder, options: ApiOptions): Router {
     };
 
   for (const operation of OPERATIONS) {
-    const scope = isReading(operation) ? 'read' : (operation.scope ?? 'write');
     const method = operation.method.toLowerCase() as Lowercase<Operation['method']>;
-    router[method](toExpress(operation.path), admit(scope), parse, handle(operation));
+    router[method](toExpress(operation.path), admit(rightOf(operation)), parse, handle(operation));
   }
   addWatch(router, options.watchers, admit);
   addStreams(router, { sharder, admit, ...options });
 
   for (const layer of methodsByPath(router)) {
     const { path, methods } = layer;
-    router.all(path, admit('read'), (req, res) => {
+    router.all(path, admit(), (req, res) => {
       res.set('Allow', methods.join(', '));
       throw new SharderError('wrong_method', `${req.originalUrl} takes ${methods.join(', ')}`);
     });
   }
-  router.use(admit('read'), (req) => {
+  router.use(admit(), (req) => {
     throw new SharderError(
       'unknown_route',
       `there is nothing at ${req.originalUrl}: /openapi.json describes all routes`,

@@ -13,7 +13,9 @@ import type { Request, RequestHandler, Response, Router } from 'express';
 import { SharderError, type ErrorCode } from '../../errors.js';
 import { assignLines } from '../../operations/assign-many.js';
 import { checkInput, type Context } from '../../operations/operation.js';
+import { checkKindAllowed, notLimited } from '../../operations/kinds-allowed.js';
 import { STREAMS } from '../../operations/streams.js';
+import type { Right } from '../../scopes.js';
 import type { Sharder } from '../../sharder.js';
 import type { Commands } from './commands.js';
 import { toErrorReply } from '../errors.js';
@@ -31,7 +33,7 @@ const PATIENCE_MS = 60_000;
 export interface StreamParts {
   readonly sharder: Sharder;
   readonly commands?: Commands | undefined;
-  readonly admit: (scope: 'read' | 'write') => RequestHandler;
+  readonly admit: (right: Right) => RequestHandler;
   readonly onChange: (change: ApiChange) => void;
   /** Who reads nothing of an export for so long is given up; default: a minute. */
   readonly patienceMs?: number | undefined;
@@ -58,12 +60,14 @@ export function addStreams(
     return child;
   };
   const tell = (res: Response, action: string, input: Readonly<Record<string, unknown>>): void => {
-    onChange({ ...callerOf(res), action, input });
+    const { actor, requestId } = callerOf(res);
+    onChange({ actor, requestId, action, input });
   };
 
-  router.post(toExpress(STREAMS.assign.path), admit('write'), async (req, res) => {
+  router.post(toExpress(STREAMS.assign.path), admit('assign'), async (req, res) => {
     const query = readQuery(STREAMS.assign.input, req);
     const { kind } = checkInput(STREAMS.assign, { ...query, ...req.params });
+    checkKindAllowed(kind, callerOf(res).permission.kinds);
     checkType(req, ['application/x-ndjson']);
     refuseConditions(req);
     let assigned = 0;
@@ -90,6 +94,7 @@ export function addStreams(
   router.get(STREAMS.export.path, admit('read'), async (req, res) => {
     const input = checkInput(STREAMS.export, readQuery(STREAMS.export.input, req));
     const { format, kind, for_spreadsheet: forSpreadsheet } = input;
+    checkAllowed(res, kind);
     refuseBody(req);
     if (forSpreadsheet && format !== 'csv') {
       throw new SharderError('bad_request', 'for_spreadsheet: is for CSV alone');
@@ -104,6 +109,7 @@ export function addStreams(
   });
 
   router.post(STREAMS.import.path, admit('write'), async (req, res) => {
+    checkAllowed(res); // a line may name any kind
     const type = checkType(req, ['text/csv', 'application/x-ndjson']);
     const input = checkInput(STREAMS.import, readQuery(STREAMS.import.input, req));
     const format = type === 'text/csv' ? 'csv' : 'ndjson';
@@ -137,6 +143,7 @@ export function addStreams(
     ['post', STREAMS.fix],
   ] as const) {
     router[method](stream.path, admit(method === 'get' ? 'read' : 'write'), async (req, res) => {
+      checkAllowed(res);
       checkInput(stream, readQuery(stream.input, req));
       refuseBody(req);
       const scope = method === 'get' ? 'read' : 'write';
@@ -150,6 +157,13 @@ export function addStreams(
       res.type('json').send(out);
     });
   }
+}
+
+// A caller who is limited to some kinds must name one of them.
+function checkAllowed(res: Response, kind?: string): void {
+  const { kinds } = callerOf(res).permission;
+  if (kinds && kind === undefined) throw notLimited(kinds);
+  if (kind !== undefined) checkKindAllowed(kind, kinds);
 }
 
 function option(name: string, value: string | undefined): string[] {

@@ -1,24 +1,25 @@
 // Who may use the management API: a bearer token for each who may, by name.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { SCOPES, type AdminToken, type Scope } from '../../secrets.js';
 import { SharderError } from '../../errors.js';
+import { MAY, RIGHTS, type Permission, type Right } from '../../scopes.js';
+import type { AdminToken } from '../../secrets.js';
 
-const MAY: Readonly<Record<Scope, string>> = {
-  read: 'read, and change nothing',
-  lease: 'read and hold leases, and change nothing else',
-  write: 'do everything',
-};
+/** Whose token it is, and what it may do. */
+export interface Authorized extends Permission {
+  readonly name: string;
+}
 
 /**
- * Makes the function that tells whose token a header `Authorization` has. It throws `api_closed` where no
- * token is configured, `no_token`, `wrong_token`, or `read_only` where the token may not do this.
+ * Makes the function that tells whose token a header `Authorization` has. Without a `right`, any token will
+ * do. It throws `api_closed` where no token is configured, `no_token`, `wrong_token`, or `read_only` where
+ * the token lacks the right.
  */
 export function createAuthorize(
   tokens: readonly AdminToken[],
-): (authorization: string | undefined, scope: Scope) => string {
-  const known = tokens.map(({ name, scope, token }) => ({ name, scope, digest: digest(token) }));
-  return (authorization, scope) => {
+): (authorization: string | undefined, right?: Right) => Authorized {
+  const known = tokens.map(({ token, ...rest }) => ({ ...rest, digest: digest(token) }));
+  return (authorization, right) => {
     if (known.length === 0) {
       throw new SharderError(
         'api_closed',
@@ -37,10 +38,12 @@ export function createAuthorize(
         'wrong_token',
         'this is no token of the service: send one of SHARDER_ADMIN_TOKEN, without its name',
       );
-    if (SCOPES.indexOf(who.scope) < SCOPES.indexOf(scope)) {
-      throw new SharderError('read_only', `the token of ${who.name} may ${MAY[who.scope]}`);
+    const { name, scope, kinds } = who;
+    const rights = RIGHTS[scope];
+    if (right !== undefined && !rights.has(right)) {
+      throw new SharderError('read_only', `the token of ${name} may ${MAY[scope]}`);
     }
-    return who.name;
+    return { name, rights, kinds };
   };
 }
 

@@ -4,7 +4,9 @@ import { once as onceOf } from 'node:events';
 import type { RequestHandler, Response, Router } from 'express';
 import { SharderError } from '../../errors.js';
 import { checkInput } from '../../operations/operation.js';
+import { checkKindAllowed } from '../../operations/kinds-allowed.js';
 import { STREAMS } from '../../operations/streams.js';
+import type { Right } from '../../scopes.js';
 import { formatPlace, type EventPage, type KindEvent } from '../../store/events.js';
 import { concerns, follow } from '../../watch/follow.js';
 import type { Ticker } from '../../watch/ticker.js';
@@ -165,11 +167,12 @@ function render(event: KindEvent): string {
 export function addWatch(
   router: Router,
   watchers: Watchers,
-  admit: (scope: 'read' | 'write') => RequestHandler,
+  admit: (right: Right) => RequestHandler,
 ): void {
   router.get(toExpress(STREAMS.watch.path), admit('read'), async (req, res) => {
     const query = readQuery(STREAMS.watch.input, req);
     const input = checkInput(STREAMS.watch, { ...query, ...req.params });
+    checkKindAllowed(input.kind, callerOf(res).permission.kinds);
     refuseBody(req);
     refuseConditions(req);
     const last = req.get('Last-Event-ID') ?? '';
