@@ -39,7 +39,7 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       nginx libnginx-mod-http-js ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && install -d -o node -g node -m 700 /var/lib/sharder-edge
+ && install -d -o node -g node -m 700 /var/lib/sharder-edge /var/lib/sharder-edge/map
 COPY nginx /etc/sharder-edge
 USER node
 WORKDIR /var/lib/sharder-edge

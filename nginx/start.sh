@@ -1,6 +1,7 @@
 #!/bin/bash
 # In a container: the map of upstreams from the database, nginx, and a watch that has nginx read the map
-# again when it changes. All that is written is below $EDGE_DIR. It takes from the environment:
+# again when it changes. All that is written is below $EDGE_DIR; the last map is kept in $EDGE_DIR/map, so
+# that the edge starts with it while the database is down. It takes from the environment:
 #   DATABASE_URL           the database, as the Sharders have it
 #   SHARDERS               where they are: sharder-1:8888 sharder-2:8888
 #   EDGE_LISTEN            where to listen; default: 8080
@@ -34,10 +35,18 @@ if [ ! -s "$here/users" ]; then
   echo "$here/users is missing: make it with \`htpasswd -B -c nginx/users NAME\`" >&2
   exit 1
 fi
+if [ ! -r "$here/users" ]; then
+  echo "$here/users cannot be read by user $(id -u): \`chown $(id -u) nginx/users\`, or \`chmod 644 nginx/users\`" >&2
+  exit 1
+fi
 
-mkdir -p "$dir/conf" "$dir/tmp" "$dir/cache"
+rm -rf "$dir/conf"
+mkdir -p "$dir/conf" "$dir/map" "$dir/tmp" "$dir/cache"
 cp -R "$here/." "$dir/conf"
-map=$dir/conf/sharder/upstreams.conf
+# Read at every login, where it is: whoever is added may log in at once.
+ln -sfn "$here/users" "$dir/conf/users"
+map=$dir/map/upstreams.conf
+ln -sfn "$map" "$dir/conf/sharder/upstreams.conf"
 
 if [ -n "$proxy_secret" ]; then
   rm "$dir/conf/sharder/secret.conf"
@@ -59,9 +68,15 @@ sed -i \
   -e "s|$signed||" "$dir/conf/edge.conf" "$dir/conf/nginx.conf"
 [ "$signed" != '#signed ' ] || sed -i '/sharder\/asked.conf/d' "$dir/conf/edge.conf"
 
-# The Sharders make the schema; until they have, there is nothing to read.
 trap 'exit 143' TERM INT
-until sharder render nginx --output "$map"; do sleep 1; done
+# While there is no database, or no schema yet, nginx starts with the last map, or with one in which no bucket has
+# an address; the watch below goes on trying.
+if ! sharder render nginx --output "$map" && [ ! -s "$map" ]; then
+  for name in base host; do
+    echo "map \"\" \$sharder_$name { volatile; default \"\"; }"
+  done >"$map"
+  for name in own other; do echo "map \"\" \$sharder_${name}_cookies { default \"\"; }"; done >>"$map"
+fi
 
 PATH=$PATH:/usr/sbin # Debian's nginx
 nginx -p "$dir" -c "$dir/conf/nginx.conf" -e stderr &

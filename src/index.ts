@@ -34,5 +34,6 @@ export {
   type CallbackOptions,
   type WorkerAddress,
 } from './workers/callbacks.js';
+export type { Resolve } from './workers/call-target.js';
 export { Controller, type ControllerEvents } from './workers/controller.js';
 export { SharderError, type ErrorCode } from './errors.js';

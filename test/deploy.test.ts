@@ -7,6 +7,7 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { once } from 'node:events';
 import {
   accessSync,
+  appendFileSync,
   chmodSync,
   constants,
   existsSync,
@@ -18,7 +19,7 @@ import {
 import { createServer, type Server } from 'node:http';
 import { BlockList, type AddressInfo } from 'node:net';
 import { basename, join } from 'node:path';
-import { before, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { validate } from 'dockerfile-utils';
 import pg from 'pg';
 import { parse } from 'yaml';
@@ -311,6 +312,11 @@ async function listen(server: Server): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+const running = new Set<ChildProcess>();
+after(() => {
+  for (const { pid } of running) if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+});
+
 describe('what the images have', () => {
   let edge: Layout;
   let data: string;
@@ -373,7 +379,7 @@ describe('what the images have', () => {
       async function startRoles(
         given: Readonly<Record<string, string>>,
         port: number,
-      ): Promise<{ secrets: string; roles: ChildProcess }> {
+      ): Promise<string> {
         const secrets = temporaryDirectory();
         for (const name of ['sharder', 'edge']) mkdirSync(join(secrets, name));
         const ready = join(secrets, 'ready');
@@ -388,11 +394,12 @@ describe('what the images have', () => {
           stdio: ['ignore', 'ignore', 'inherit'],
           detached: true,
         });
+        running.add(roles);
         await eventually('the roles are there', () => {
           assert.equal(roles.exitCode, null);
           return existsSync(ready);
         });
-        return { secrets, roles };
+        return secrets;
       }
 
       it(
@@ -402,7 +409,7 @@ describe('what the images have', () => {
           const claims = "IDENTITY_HEADERS='X-Our-User X-Our-Groups'";
           const file = composeFile(`${settingsWith(PASSWORD)}\n${claims}\n`);
           const port = await makeDatabase(environment(service(file, 'db')));
-          const { secrets, roles } = await startRoles(environment(service(file, 'roles')), port);
+          const secrets = await startRoles(environment(service(file, 'roles')), port);
           const settings = (name: string): Record<string, string> => {
             const volume = name === 'edge' ? 'edge' : 'sharder';
             return Object.fromEntries(
@@ -450,7 +457,7 @@ describe('what the images have', () => {
           const edgePort = await freePort();
           // Where root tests, nginx's workers are another user, who must get in.
           const edgeDir = temporaryDirectory();
-          chmodSync(edgeDir, 0o755);
+          for (const dir of [edgeDir, edge.root]) chmodSync(dir, 0o755);
           const given = settings('edge');
           assert.equal(given.SHARDERS, 'sharder-1:8888 sharder-2:8888');
           writeFileSync(edge.path('/etc/sharder-edge/users'), 'iana:{PLAIN}open\n');
@@ -474,8 +481,11 @@ describe('what the images have', () => {
             assert.equal(started.process.exitCode, null, started.output);
             return fetch(url).then(Boolean, () => false);
           });
-          const answer = await fetch(url, { headers });
-          assert.equal(await answer.text(), 'old /notebooks', started.output);
+          // It listens before it has read the map.
+          await eventually('nginx has the map', async () => {
+            assert.equal(started.process.exitCode, null, started.output);
+            return (await (await fetch(url, { headers })).text()) === 'old /notebooks';
+          });
           const edgeRole = await connect('edge');
           for (const sql of [
             "insert into kind (name) values ('x')",
@@ -508,10 +518,49 @@ describe('what the images have', () => {
           assert.equal((await fetch(url)).status, 401);
           assert.equal(health('edge', {}, edgePort), 0);
 
+          // Who is added may log in at once.
+          const users = edge.path('/etc/sharder-edge/users');
+          const brian = { Authorization: `Basic ${btoa('brian:open')}`, Connection: 'close' };
+          assert.equal((await fetch(url, { headers: brian })).status, 401);
+          appendFileSync(users, 'brian:{PLAIN}open\n');
+          assert.notEqual((await fetch(url, { headers: brian })).status, 401);
+
           await started.stop();
           await assert.rejects(fetch(url), 'nginx ends with its container');
+
+          // While the database is down the edge starts with the last map, or with none.
+          const nowhere = { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' };
+          const startEdge = (dir: string) =>
+            new Running(
+              edge.path(exec('edge', 'ENTRYPOINT')[0] ?? ''),
+              [],
+              edge.root,
+              edge.environment({
+                ...nowhere,
+                SHARDER_PROXY_SECRET_FILE: given.SHARDER_PROXY_SECRET_FILE ?? '',
+                IDENTITY_HEADERS: given.IDENTITY_HEADERS ?? '',
+                SHARDERS: ports.map((each) => `127.0.0.1:${each}`).join(' '),
+                EDGE_LISTEN: `127.0.0.1:${edgePort}`,
+                EDGE_DIR: dir,
+              }),
+            );
+          const empty = temporaryDirectory();
+          chmodSync(empty, 0o755);
+          for (const [dir, status, says] of [
+            [edgeDir, 200, /^new/],
+            [empty, 503, /has no address here yet/],
+          ] as const) {
+            const again = startEdge(dir);
+            await eventually('the edge listens', async () => {
+              assert.equal(again.process.exitCode, null, again.output);
+              return fetch(url).then(Boolean, () => false);
+            });
+            const late = await fetch(url, { headers });
+            assert.equal(late.status, status);
+            assert.match(await late.text(), says);
+            await again.stop();
+          }
           for (const each of sharders) assert.equal(await each.stop(), 0);
-          process.kill(-(roles.pid ?? 0), 'SIGKILL');
           for (const each of hubs) {
             each.close();
             each.closeAllConnections();
