@@ -98,3 +98,8 @@ export function time(value: string): Date {
 export function format(choices: readonly string[]): Option {
   return new Option('--format <format>', 'where the name does not tell').choices(choices);
 }
+
+/** The words of an option's value, separated by commas or white space. */
+export function words(text: string): string[] {
+  return text.split(/[\s,]+/).filter(Boolean);
+}

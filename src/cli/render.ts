@@ -1,7 +1,7 @@
 // sharder render …
 
 import type { Command } from 'commander';
-import { optionsOf, whole } from './options.js';
+import { optionsOf, whole, words } from './options.js';
 
 // Both are of an nginx that runs as somebody else than root, with all that it writes in /tmp.
 const NGINX_IMAGE = 'nginx:1.28';
@@ -36,7 +36,12 @@ function sharded(command: Command, port: number): Command {
   return command
     .requiredOption('--shards <n>', 'how many there are', whole)
     .requiredOption('--url-pattern <regex>', "its first group in a request's path is the key")
-    .option('--port <port>', 'where a shard listens; it is told as PORT', whole, port);
+    .option('--port <port>', 'where a shard listens; it is told as PORT', whole, port)
+    .option(
+      '--trusted-proxies <networks>',
+      'proxies in front, separated by commas, whose X-Forwarded-… headers are passed on (default: none)',
+      words,
+    );
 }
 
 function inImages(command: Command): Command {

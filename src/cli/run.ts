@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { RunFlags } from '../commands/run.js';
-import { whole } from './options.js';
+import { whole, words } from './options.js';
 
 export function addRun(program: Command): void {
   program
@@ -23,7 +23,7 @@ export function addRun(program: Command): void {
     .option(
       '--trusted-proxies <networks>',
       'proxies in front, separated by commas, whose X-Forwarded-… headers are passed on (default: none)',
-      (text: string) => text.split(/[\s,]+/).filter(Boolean),
+      words,
     )
     .option('--nginx', 'with a real nginx as the router')
     .passThroughOptions()

@@ -17,6 +17,7 @@ const ROUTER_PORT = 8080;
 export function renderCompose(service: ComposeService): string {
   const { name, shards, image, port, routerImage, publish } = service;
   const router = renderRouter({
+    trustedProxies: service.trustedProxies,
     name,
     shards,
     pattern: service.urlPattern,

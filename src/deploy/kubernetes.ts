@@ -39,6 +39,7 @@ export function renderKubernetes(service: KubernetesService): string {
 export function routerOf(service: KubernetesService): string {
   const { name, shards, urlPattern, port, namespace, clusterDomain, resolver } = service;
   return renderRouter({
+    trustedProxies: service.trustedProxies,
     name,
     shards,
     pattern: urlPattern,

@@ -1,6 +1,7 @@
 // A whole configuration of nginx that routes each request to the shard that has its key, for
 // `sharder render kubernetes | compose | systemd`. It runs on nginx 1.22 and later.
 
+import { renderForwarded } from './nginx-forwarded.js';
 import { pathKeyMaps } from './nginx-key.js';
 
 /**
@@ -24,6 +25,8 @@ export interface Router {
   /** A directory that nginx may write to. */
   readonly dir: string;
   readonly places: Names | Addresses;
+  /** Proxies in front whose X-Forwarded-… headers are passed on. Default: none. */
+  readonly trustedProxies?: readonly string[] | undefined;
 }
 
 /** The shards' hosts are names, NAME-0 with this behind it, which are looked up while nginx runs. */
@@ -43,6 +46,7 @@ export interface Addresses {
 export function renderRouter(router: Router): string {
   const { name, listen, health, dir, places } = router;
   const hasNames = 'resolver' in places;
+  const forwarded = renderForwarded(router.trustedProxies ?? []);
   const host = hasNames ? `${name}-$shard${places.suffix}:${places.port}` : `${name}-$shard`;
   const http = [
     `client_body_temp_path ${dir}/body;
@@ -65,14 +69,15 @@ resolver ${places.resolver};
 resolver_timeout 5s;
 `
       : upstreams(router, places),
-    FORWARDED,
+    UPGRADES,
+    forwarded.http,
     `server {
     listen ${listen} default_server;
 
     location / {
         proxy_pass http://${host}$request_uri;
 ${indent(PROXY, 8)}
-    }
+${indent(forwarded.location, 8)}    }
 
     # What nginx says in the place of a shard. What a shard answers is passed on as it is.
     error_page 502 504 = @shard_down;
@@ -146,8 +151,7 @@ function upstreams({ name, shards }: Router, { of }: Addresses): string {
   ).join('');
 }
 
-// A proxy in front has said more of the browser's connection than is to be seen here.
-const FORWARDED = `# A WebSocket keeps its connection; anything else gives it back.
+const UPGRADES = `# A WebSocket keeps its connection; anything else gives it back.
 map $http_upgrade $shard_upgrade {
     default "";
     websocket websocket;
@@ -156,18 +160,12 @@ map $shard_upgrade $shard_connection {
     default "";
     websocket upgrade;
 }
-map $http_x_forwarded_proto $shard_scheme {
-    default $scheme;
-    https https;
-}
 `;
 
 const PROXY = `proxy_redirect off;
 proxy_next_upstream off; # no request is made twice
 proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;
 proxy_set_header Host $http_host;
-proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-proxy_set_header X-Forwarded-Proto $shard_scheme;
 
 # WebSockets, uploads of any size, and answers while they are made.
 proxy_http_version 1.1;

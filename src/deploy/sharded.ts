@@ -4,6 +4,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { KeyPattern } from '../key-pattern.js';
 import { SharderError } from '../errors.js';
+import { checkNetwork } from '../networks.js';
 import { toNginxPattern } from './nginx-pattern.js';
 import { MAX_SHARDS } from './router.js';
 
@@ -16,19 +17,34 @@ export interface ShardedService {
   readonly urlPattern: string;
   /** Where each shard listens, or the first of them where they share a machine. */
   readonly port: number;
+  /** Proxies in front of the router whose X-Forwarded-… headers are passed on. Default: none. */
+  readonly trustedProxies?: readonly string[];
 }
 
 // A StatefulSet's name stands with eleven characters more in a label of its pods, which has at most 63.
 const MAX_NAME_LENGTH = 52;
 
 /** Throws `settings`, with the option that is wrong. */
-export function checkSharded({ name, shards, urlPattern, port }: ShardedService): void {
+export function checkSharded({
+  name,
+  shards,
+  urlPattern,
+  port,
+  trustedProxies = [],
+}: ShardedService): void {
   checkName('--name', name);
   if (shards < 1 || shards > MAX_SHARDS) {
     throw refused('--shards', `${shards} cannot be: 1 to ${MAX_SHARDS} are allowed`);
   }
   if (port < 1024 || port + shards > 65_535) {
     throw refused('--port', `${port} cannot be: 1024 to 65279, for nothing here runs as root`);
+  }
+  for (const network of trustedProxies) {
+    try {
+      checkNetwork(network);
+    } catch (error) {
+      throw refused('--trusted-proxies', (error as Error).message);
+    }
   }
   try {
     new KeyPattern(urlPattern);

@@ -22,6 +22,7 @@ export type Files = ReadonlyMap<string, string>;
 export function renderSystemd(service: SystemdService): Files {
   const { name, shards, port, listen, urlPattern } = service;
   const router = renderRouter({
+    trustedProxies: service.trustedProxies,
     name,
     shards,
     pattern: urlPattern,

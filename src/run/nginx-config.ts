@@ -1,7 +1,7 @@
 // The configuration of an nginx that stands before the copies. Pure.
 
-import { expandNetworks } from '../networks.js';
-import { aliasesOf, PROXY_HEADERS } from './forwarded.js';
+import { renderForwarded } from '../deploy/nginx-forwarded.js';
+import { indent } from '../deploy/router.js';
 import type { Target } from './front.js';
 import { urlOf } from './front.js';
 
@@ -25,9 +25,7 @@ export interface NginxOptions {
  */
 export function renderRunNginx(options: NginxOptions): string {
   const { host, port, urlPattern, targets, drainSeconds, trustedProxies = [] } = options;
-  const trusted = expandNetworks(trustedProxies)
-    .map((each) => `    ${each} 1;\n`)
-    .join('');
+  const forwarded = renderForwarded(trustedProxies);
   const listen = urlOf(host, port).slice('http://'.length);
   const servers = targets.map((each) => `    server ${addressOf(each)} max_fails=0;\n`).join('');
   const names = targets.map((each) => `    "${addressOf(each)}" ${each.name};\n`).join('');
@@ -75,11 +73,7 @@ ${names}  }
     default "";
     websocket upgrade;
   }
-  # Whose word on a client counts. Anybody else's is taken out.
-  geo $shard_trusted {
-    default 0;
-${trusted}  }
-${PROXY_HEADERS.map(believed).join('')}
+${indent(forwarded.http, 2)}
   server {
     listen ${listen};
     client_max_body_size 0;
@@ -102,7 +96,7 @@ ${PROXY_HEADERS.map(believed).join('')}
       proxy_set_header Host $http_host;
       proxy_set_header Upgrade $shard_upgrade;
       proxy_set_header Connection $shard_connection;
-${PROXY_HEADERS.map(setHeader).join('')}    }
+${indent(forwarded.location, 6)}    }
 
     location @unavailable {
       default_type text/plain;
@@ -113,30 +107,6 @@ ${PROXY_HEADERS.map(setHeader).join('')}    }
   }
 }
 `;
-}
-
-// What nginx says itself where nobody who is trusted has said it.
-const OWN: Readonly<Record<string, string>> = {
-  'X-Forwarded-For': '$remote_addr',
-  'X-Forwarded-Proto': '$scheme',
-  'X-Forwarded-Host': '$http_host',
-};
-
-function believed(header: string): string {
-  const variable = header.toLowerCase().replaceAll('-', '_');
-  const said = header === 'X-Forwarded-For' ? '$proxy_add_x_forwarded_for' : `$http_${variable}`;
-  const own = OWN[header] ?? '""';
-  return `  map "$shard_trusted$http_${variable}" $shard_${variable} {
-    default ${own};
-    "~^1." ${said};
-  }
-`;
-}
-
-function setHeader(header: string): string {
-  const variable = header.toLowerCase().replaceAll('-', '_');
-  const aliases = aliasesOf(header).map((alias) => `      proxy_set_header ${alias} "";\n`);
-  return `      proxy_set_header ${header} $shard_${variable};\n${aliases.join('')}`;
 }
 
 function addressOf({ port }: Pick<Target, 'port'>): string {

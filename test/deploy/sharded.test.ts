@@ -245,6 +245,48 @@ describe('what render systemd writes', () => {
     assert.deepEqual([...new Set(await bodies(nginx))].sort(), ['x-0', 'x-1', 'x-2']);
   });
 
+  it(
+    'has a router that believes what a trusted proxy says of its clients, and nobody else',
+    needsNginx,
+    async () => {
+      const base = await freePort();
+      const server = createServer((request, response) =>
+        response.end(JSON.stringify(request.headers)),
+      );
+      servers.push(server.listen(base, '127.0.0.1'));
+      const forged = {
+        'X-Forwarded-For': '192.0.2.7',
+        'X-Forwarded-Proto': 'https',
+        'X-Forwarded-Host': 'evil.example',
+        'X-Forwarded-Prefix': '/evil',
+        'X-Forwarded-User': 'root',
+        'X-Real-IP': '192.0.2.7',
+        Forwarded: 'for=192.0.2.7',
+        X_Forwarded_For: '192.0.2.7',
+      };
+      for (const [trustedProxies, seen] of [
+        [[], { for: '127.0.0.1', proto: 'http', prefix: undefined }],
+        [['192.0.2.0/24'], { for: '127.0.0.1', proto: 'http', prefix: undefined }],
+        [['loopback'], { for: '192.0.2.7, 127.0.0.1', proto: 'https', prefix: '/evil' }],
+      ] as const) {
+        const own = await freePort();
+        const text = renderRouter({
+          ...{ name: 'x', shards: 1, pattern: '^/(.*)', dir: 'tmp' },
+          ...{ listen: `127.0.0.1:${own}`, places: { of: () => `127.0.0.1:${base}` } },
+          trustedProxies,
+        });
+        const nginx = await startNginx(own, text);
+        const response = await fetch(nginx.url, { headers: forged });
+        const headers = (await response.json()) as Record<string, string | undefined>;
+        assert.equal(headers['x-forwarded-for'], seen.for);
+        assert.equal(headers['x-forwarded-proto'], seen.proto);
+        assert.equal(headers['x-forwarded-prefix'], seen.prefix);
+        if (seen.prefix === undefined)
+          assert.doesNotMatch(JSON.stringify(headers), /evil|root|192\.0\.2\.7/);
+      }
+    },
+  );
+
   // user@.service, container-getty@.service, basic.target and others would be ours in their place.
   it('has the name of no unit of systemd’s own, whatever the service is called', () => {
     const units = renderSystemd({ ...SERVICE, name: 'user', command: ['/x'], listen: '*:8080' });
