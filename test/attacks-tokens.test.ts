@@ -697,7 +697,6 @@ for (const engine of engines) {
         ['10.1.0.1', '127.0.0.1'],
       ],
       ['an address is outside, as IPv6', ['10.1.0.0/16'], 'worker.example', ['::ffff:127.0.0.1']],
-      ['an address has a zone', ['fe80::/10'], 'worker.example', ['fe80::1%lo']],
     ];
     for (const [title, networks, host, addresses] of cases) {
       it(`a stored worker is not called if ${title}, which is told once`, async (t) => {

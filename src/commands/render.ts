@@ -100,6 +100,8 @@ async function watchBuckets(options: RenderOptions, output: string): Promise<voi
       }
       if (text === used) trouble = '';
     } catch (error) {
+      // No database comes to be there: another one is meant.
+      if (!database && error instanceof SharderError && error.code === 'settings') throw error;
       const { message } = error as Error;
       if (message !== trouble) say(message);
       trouble = message;
