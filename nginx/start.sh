@@ -19,7 +19,8 @@ SHARDER_COOKIE_SECRET=$(setting SHARDER_COOKIE_SECRET)
 unset SHARDER_COOKIE_SECRET_FILE
 if [ -n "$SHARDER_COOKIE_SECRET" ]; then export SHARDER_COOKIE_SECRET; else unset SHARDER_COOKIE_SECRET; fi
 # Of several, the first is in use.
-proxy_secret=$(setting SHARDER_PROXY_SECRET | tr -s ', \t\n\v\f\r' '\n' | sed '/./!d' | head -n 1)
+proxy_secret=$(setting SHARDER_PROXY_SECRET)
+proxy_secret=$(printf %s "$proxy_secret" | tr -s ', \t\n\v\f\r' '\n' | sed '/./!d' | head -n 1)
 LC_ALL=C
 case $proxy_secret in
   *[!!-~]* | *[\"\\\$]*)
@@ -43,7 +44,7 @@ fi
 rm -rf "$dir/conf"
 mkdir -p "$dir/conf" "$dir/map" "$dir/tmp" "$dir/cache"
 cp -R "$here/." "$dir/conf"
-# Read at every login, where it is: whoever is added may log in at once.
+# Read at every login, where it is, so a new user can log in at once.
 ln -sfn "$here/users" "$dir/conf/users"
 map=$dir/map/upstreams.conf
 ln -sfn "$map" "$dir/conf/sharder/upstreams.conf"
@@ -53,7 +54,13 @@ if [ -n "$proxy_secret" ]; then
   (umask 077 && echo "proxy_set_header X-Shard-Proxy-Secret \"$proxy_secret\";" >"$dir/conf/sharder/secret.conf")
 fi
 mkdir -p "$dir/conf/sharder/claims.d"
-for header in ${IDENTITY_HEADERS:-}; do
+for header in $(printf %s "${IDENTITY_HEADERS:-}" | tr ',' ' '); do
+  case $header in
+    *[!A-Za-z0-9-]*)
+      echo "IDENTITY_HEADERS: $header is not the name of a header: letters, digits and - are allowed" >&2
+      exit 1
+      ;;
+  esac
   echo "proxy_set_header $header \"\";"
 done >"$dir/conf/sharder/claims.d/site.conf"
 

@@ -77,10 +77,8 @@ const schema = z.strictObject({
   listen: z.string().transform(parseListen).prefault('127.0.0.1:8888'),
   /** Of a unix socket. Default: 0660 where a group is set, else 0600. */
   listen_mode: z
-    .preprocess(
-      String,
-      z.string().regex(/^0?[0-7]{3}$/, "must be three octal digits, such as '0660'"),
-    )
+    .string("must be three octal digits in quotes, such as '0660'")
+    .regex(/^0?[0-7]{3}$/, "must be three octal digits in quotes, such as '0660'")
     .transform((digits) => parseInt(digits, 8))
     .optional(),
   /** The group of a unix socket: its name or number. */
@@ -93,7 +91,7 @@ const schema = z.strictObject({
     .regex(/^[A-Za-z0-9_-]+$/, 'must be the name of a header: letters, digits, - and _')
     .default('REMOTE_USER'),
   trusted_proxies: listOf(checkNetwork).default(['loopback']),
-  /** Hosts that the management API, /metrics and the docs answer to, beside loopback; see hosts.ts. */
+  /** Hosts that the management API, /metrics and the docs answer to, in addition to loopback; see hosts.ts. */
   hosts: listOf(checkHost).default([]),
   /** Where workers may be called; none: no worker is. */
   callback_networks: listOf(checkNetwork).default([]),
@@ -200,9 +198,15 @@ export function readConfig(flags: Flags, env: NodeJS.ProcessEnv): Config {
     env.SHARDER_LOG_LEVEL === undefined
       ? file.log
       : { ...(file.log as object | undefined), level: env.SHARDER_LOG_LEVEL };
+  const listen = flags.listen ?? env.SHARDER_LISTEN ?? file.listen;
+  const isSocket = typeof listen === 'string' && listen.startsWith('unix:');
+  for (const key of ['listen_mode', 'listen_group']) {
+    if (file[key] !== undefined && !isSocket)
+      mistakes.push(`${key}: is for \`listen: unix:/path\``);
+  }
   const parsed = schema.safeParse({
     ...file,
-    listen: flags.listen ?? env.SHARDER_LISTEN ?? file.listen,
+    listen,
     database: flags.database ?? databaseUrl ?? file.database,
     user_header: env.SHARDER_USER_HEADER ?? file.user_header,
     trusted_proxies: env.SHARDER_TRUSTED_PROXIES ?? file.trusted_proxies,

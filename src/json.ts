@@ -12,7 +12,7 @@ export function parseJson(text: string, what: string): unknown {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new SharderError('bad_request', `${what} is no JSON`);
+    throw new SharderError('bad_request', `${what} is not JSON`);
   }
   checkDepth(value, what);
   return value;

@@ -45,7 +45,7 @@ function readSecretFile(name: string, path: string): string {
  * same lists by the same rule: test/secret-lists.json. Throws `settings`.
  */
 export function parseSecretList(name: string, text: string): string[] {
-  const secrets = text.split(/[,\t\n\v\f\r ]+/).filter(Boolean);
+  const secrets = splitList(text);
   const wrong = secrets.findIndex((each) => !SECRET.test(each));
   if (secrets.length > 0 && wrong < 0) return secrets;
   const why =
@@ -53,6 +53,10 @@ export function parseSecretList(name: string, text: string): string[] {
       ? 'has no secret in it'
       : `number ${wrong + 1} must have at least ${MIN_SECRET_LENGTH} characters, all of them visible ASCII (commas and spaces separate)`;
   throw new SharderError('settings', `${name}: ${why}; make one with: openssl rand -hex 32`);
+}
+
+function splitList(text: string): string[] {
+  return text.split(/[,\t\n\v\f\r ]+/).filter(Boolean);
 }
 
 const SECRET = new RegExp(`^[!-~]{${MIN_SECRET_LENGTH},}$`);
@@ -96,7 +100,10 @@ function parseHead(text: string): Omit<AdminToken, 'token'> | undefined {
  * `dashboard:read=…`, `workers:lease@queue+rooms=…`. Throws `settings`.
  */
 export function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
-  const given = (secret(env, 'SHARDER_ADMIN_TOKEN') ?? '').split(/[\s,]+/).filter(Boolean);
+  const given = splitList(secret(env, 'SHARDER_ADMIN_TOKEN') ?? '');
+  if (given.length === 0 && env.SHARDER_ADMIN_TOKEN !== undefined) {
+    throw new SharderError('settings', 'SHARDER_ADMIN_TOKEN: has no token in it');
+  }
   const tokens = given.map((text, i): AdminToken => {
     const [, before, value = text] = NAMED_TOKEN.exec(text) ?? [];
     const head = before === undefined ? parseHead('admin') : parseHead(before);
@@ -110,7 +117,7 @@ export function readAdminTokens(env: NodeJS.ProcessEnv): AdminToken[] {
     if (token.length < MIN_SECRET_LENGTH) {
       throw new SharderError(
         'settings',
-        `SHARDER_ADMIN_TOKEN: number ${i + 1} has fewer than ${MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32`,
+        `SHARDER_ADMIN_TOKEN: number ${i + 1} must have at least ${MIN_SECRET_LENGTH} visible ASCII characters; make one with: openssl rand -hex 32`,
       );
     }
     return { ...head, token };

@@ -165,8 +165,12 @@ describe('a token that is limited to kinds', () => {
   for (const operation of OPERATIONS.filter(({ input }) => 'kind' in (input as object))) {
     it(`${operation.name}: not refused for its own kind`, async () => {
       for (const kind of MINE) {
-        const { code } = await ask(tokenOf('few-read'), operation, aimed(operation, kind));
-        assert.notEqual(code, 'other_kind');
+        const input = {
+          ...aimed(operation, kind),
+          ...('dry_run' in (operation.input as object) && { dry_run: true }),
+        };
+        const { code } = await ask(tokenOf('few-write'), operation, input);
+        assert.ok(!['other_kind', 'read_only'].includes(code ?? ''), code);
       }
     });
   }

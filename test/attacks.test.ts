@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { createServer } from '../src/http/server.js';
+import { declareKinds } from '../src/index.js';
 import {
   assertNothing,
   assertOwn,
@@ -337,7 +338,11 @@ describe('an answer for one is never given to another', needsNginx, () => {
   const names = words('a ab abc A a|b "a" https hub a%20b a+b $user ${user} a;b a,b a:b á a\\b -');
   names.push('a b', 'a  b', 'a hub', 'hub a', 'http hub a', 'https hub a');
   const schemes = ['https', 'http', 'HTTPS', 'https, http', 'https hub a', 'javascript', ''];
-  const edge = edgeWith({ login: 'header', secret: SECRET }); // each answer has a cookie for one user
+  const edge = edgeWith({
+    login: 'header',
+    secret: SECRET, // each answer has a cookie for one user
+    byHand: (database) => declareKinds(database, { hub: { names: 'any', buckets: [] } }, 'test'),
+  });
 
   it('however many ask at once, whatever they are called, whatever the scheme', async () => {
     const visits = [...names, ...names].flatMap((user) =>

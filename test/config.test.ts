@@ -246,9 +246,13 @@ describe('a mistake', () => {
       /^listen: "unix:sharder.sock" must be unix: and an absolute path/,
     ],
     [`listen: unix:/${'x'.repeat(107)}`, /^listen: .* of at most 107 bytes/],
-    ['listen_mode: 0999', /^listen_mode: must be three octal digits/],
-    ['listen_mode: rw', /^listen_mode: must be three octal digits/],
-    ['listen_group: a b', /^listen_group: is not a group/],
+    ...["'0999'", 'rw', '0o660', '660', '0x1ff', 'true'].map((mode): [string, RegExp] => [
+      `listen: unix:/run/x\nlisten_mode: ${mode}`,
+      /^listen_mode: must be three octal digits in quotes/,
+    ]),
+    ['listen: unix:/run/x\nlisten_group: a b', /^listen_group: is not a group/],
+    ["listen_mode: '0660'", /^listen_mode: is for `listen: unix:\/path`/],
+    ['listen_group: www-data', /^listen_group: is for `listen: unix:\/path`/],
     ['database: 5', /^database: .*expected string/],
     ['database: mysql://host/db', /^database: is not a database URL; write sqlite:FILE or/],
     ['database: sharder.db', /^database: is not a database URL/],
@@ -386,7 +390,7 @@ describe('a secret', () => {
     ]);
     const wrong = (SHARDER_ADMIN_TOKEN: string) => mistakes('', { SHARDER_ADMIN_TOKEN })[0];
     for (const short of ['short', `ops=${'a'.repeat(31)}`, `${a},ops:read=x`]) {
-      assert.match(wrong(short) ?? '', /^SHARDER_ADMIN_TOKEN: number \d has fewer than 32 char/);
+      assert.match(wrong(short) ?? '', /^SHARDER_ADMIN_TOKEN: number \d must have at least 32 visible ASCII char/);
     }
     assert.match(wrong(`${a},${b}`) ?? '', /two tokens are called admin: write NAME=TOKEN/);
   });

@@ -406,7 +406,7 @@ describe('what the images have', () => {
         'a user logs in at the edge, and arrives at the own hub, at its new address too',
         { timeout: 60_000 },
         async () => {
-          const claims = "IDENTITY_HEADERS='X-Our-User X-Our-Groups'";
+          const claims = "IDENTITY_HEADERS='X-Our-Groups,X-Our-User'";
           const file = composeFile(`${settingsWith(PASSWORD)}\n${claims}\n`);
           const port = await makeDatabase(environment(service(file, 'db')));
           const secrets = await startRoles(environment(service(file, 'roles')), port);

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { JupyterHub } from '../examples/jupyterhub/hub.js';
 import { SharderClient } from '../src/client/index.js';
+import { deriveLoginKey, LoginProofs } from '../src/login-proof.js';
 import { launchChromium } from './chromium.js';
 import { temporaryDirectory } from './engines.js';
 import { needsJupyterHub, runInKernel } from './jupyterhub.js';
@@ -17,6 +18,7 @@ import { eventually } from './load.js';
 import { CLI, Service } from './service.js';
 
 const TOKEN = 'a-token-that-assigns-homes-and-does-nothing-else';
+const LOGIN_SECRET = 'the-secret-that-login-keys-are-derived-from';
 const CONFIG = fileURLToPath(new URL('../examples/homedir/jupyterhub_config.py', import.meta.url));
 
 describe('home directories by the kind homedir', needsJupyterHub, () => {
@@ -41,6 +43,8 @@ describe('home directories by the kind homedir', needsJupyterHub, () => {
     ]);
     writeFileSync(join(state, 'token'), `${TOKEN}\n`);
     hub = await JupyterHub.start(join(state, 'hub'), CONFIG, {
+      SHARDER_LOGIN_KEY: deriveLoginKey(LOGIN_SECRET, 'hub', 'hub-0'),
+      SHARDER_BUCKET: 'hub-0',
       SHARDER_URL: sharder.url,
       SHARDER_TOKEN_FILE: join(state, 'token'),
       HOMES: homes,
@@ -53,9 +57,12 @@ describe('home directories by the kind homedir', needsJupyterHub, () => {
     await sharder.stop();
   });
 
-  // There is no edge here: the browser says itself who the user is.
+  // There is no edge here: the browser brings the login proof itself.
   async function withPage<T>(user: string, work: (page: Page) => Promise<T>): Promise<T> {
-    const context = await browser.newContext({ extraHTTPHeaders: { REMOTE_USER: user } });
+    const proof = new LoginProofs([LOGIN_SECRET]).issue('hub', user, 'hub-0') ?? '';
+    const context = await browser.newContext({
+      extraHTTPHeaders: { REMOTE_USER: user, 'X-Shard-Login': proof },
+    });
     try {
       return await work(await context.newPage());
     } finally {

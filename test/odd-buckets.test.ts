@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { renderCookies } from '../src/deploy/nginx-cookies.js';
 import { assertNothing, assertOwn, Edge, edgeWith, words } from './edge.js';
 import { exchange, get } from './http/wire.js';
 import { needsNginx } from './nginx.js';
@@ -49,13 +50,17 @@ describe('what somebody wrote into the table by hand injects nothing', needsNgin
 
   it('`sharder render nginx` writes lines of its own alone', () => {
     const LINES = [
-      /^(#.*| {4}keepalive 32;| {4}default "";|\}|)$/,
+      /^(#.*| {4}keepalive 32;| {4}keepalive_timeout 4s;| {4}volatile;| {4}default "";|\}|)$/,
       /^upstream sharder(\.[a-z0-9_-]+){2} \{$/,
       /^ {4}server [a-z0-9.:[\]_-]+;$/,
       /^map "\$sharder_kind\/\$sharder_bucket" \$sharder_(base|host) \{$/,
       /^ {4}"[^"\\]+" "[^"\\$]+";$/,
     ];
-    for (const line of edge().rendered.stdout.split('\n')) {
+    // The maps of cookies have the names of kinds, and nothing of a bucket.
+    const cookies = renderCookies({ kinds: ['hub'], keys: [] });
+    const { stdout } = edge().rendered;
+    assert.ok(stdout.includes(cookies));
+    for (const line of stdout.replace(cookies, '').split('\n')) {
       const isOwn = LINES.some((own) => own.test(line));
       assert.ok(isOwn, line);
     }

@@ -11,7 +11,7 @@ Set in the hub's environment:
                           with it. During a change of keys, several, separated by commas.
     SHARDER_BUCKET        hub-0
 
-It needs JupyterHub 3 or later, and nothing but Python's standard library besides.
+It needs JupyterHub 3 or later, and otherwise only Python's standard library.
 """
 
 import base64

@@ -1,13 +1,13 @@
 #!/bin/bash
-# For docker-compose.yml: keeps what its parts need to know each other by. As PostgreSQL's superuser, whom
-# nobody else is:
+# For docker-compose.yml: keeps what its parts need to know each other by. It runs as PostgreSQL's superuser;
+# nothing else does. It makes two roles:
 #
-#   sharder_service   the Sharders' role; it owns the database, and is no superuser
-#   sharder_edge      the edge's role; it may read where buckets are, and nothing else
+#   sharder_service   for the Sharders; owns the database, and is not a superuser
+#   sharder_edge      for the edge; reads kinds, buckets, and which object is in which bucket; writes nothing
 #
-# Their passwords, the proxy secret and the login secret are random, and kept in the volumes
-# /secrets/sharder and /secrets/edge, where the parts read them. It goes on looking, so that a database that
-# was removed has its roles again. Takes PGHOST, PGUSER, PGPASSWORD and PGDATABASE from the environment.
+# Their passwords, the proxy secret and the login secret are random. They are kept in the volumes
+# /secrets/sharder and /secrets/edge, where the parts read them. It keeps looking, so a database that was
+# removed gets its roles again. Takes PGHOST, PGUSER, PGPASSWORD and PGDATABASE from the environment.
 set -euo pipefail
 
 # Only this container writes there; the group is the others' user.
@@ -16,12 +16,12 @@ DIR=${SECRETS_DIR:-/secrets}
 HOST=${SECRETS_HOST:-db}
 
 # Writes standard input to a file, which is there as a whole or not at all.
-store() {
+store() (
   umask 0337
   cat >"$1.new"
   chgrp "$GROUP" "$1.new"
   mv -f "$1.new" "$1"
-}
+)
 
 random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
@@ -56,7 +56,7 @@ alter role sharder_edge set default_transaction_read_only = on;
 select format('alter database %I owner to sharder_service', :'db') \gexec
 select format('revoke all on database %I from public', :'db') \gexec
 select format('grant connect on database %I to sharder_edge', :'db') \gexec
--- Once the Sharders have made the tables: where buckets are, and which keys are pinned.
+-- Once the Sharders have made the tables: what the map of buckets is made of.
 select format('grant select on %I to sharder_edge', name)
   from unnest(array['schema_migration', 'kind', 'bucket']) name
   where to_regclass(quote_ident(name)) is not null \gexec
@@ -64,6 +64,7 @@ select 'grant select (kind, name, bucket) on shard to sharder_edge' where to_reg
 SQL
 }
 
+trap 'exit 0' TERM INT
 done=
 while true; do
   if now=$(state) && [ "$now" != "$done" ] && roles; then

@@ -15,7 +15,7 @@ export function addTransfer(program: Command): void {
     .option('--kind <kind>', 'only those of this kind')
     .addOption(format(['csv', 'ndjson']))
     .option('--overwrite', 'a file that is there')
-    .option('--for-spreadsheet', 'CSV whose cells are no formulas; it cannot be imported')
+    .option('--for-spreadsheet', 'CSV that is safe to open in a spreadsheet; cannot be imported')
     .action(async (file: string | undefined, _options, command: Command) => {
       const { exportObjects } = await import('../commands/export.js');
       await exportObjects(file, optionsOf(command));

@@ -52,7 +52,7 @@ export class CallVerifier {
   /** Why a call must be refused; undefined: it is genuine. A second time the same call is a replay. */
   refusal({ method = '', url: path = '', headers, body }: ReceivedCall): string | undefined {
     const { lease } = this;
-    if (!lease) return 'no lease is held';
+    if (lease?.secret === undefined) return 'no lease is held';
     const timestamp = whole(headers[CALL_HEADERS.timestamp]);
     const epoch = whole(headers[CALL_HEADERS.epoch]);
     const given = headers[CALL_HEADERS.signature];

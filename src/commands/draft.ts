@@ -8,8 +8,8 @@ import { PRIVATE_FILE } from '../store/private-files.js';
 
 /**
  * Calls `write` with the name of a draft, which is there and empty; gives it the name `file` when that has
- * resolved. Only this user can read the draft, and the file, unless it replaces one, whose mode it then has. Throws `exists` for a
- * file that is there, unless it may be overwritten.
+ * resolved. Only this user can read the draft and a new file. A file that is replaced keeps its mode. Throws
+ * `exists` for a file that is there, unless it may be overwritten.
  */
 export async function writeWhole<T>(
   file: string,
@@ -46,7 +46,7 @@ export async function writeWhole<T>(
   }
 }
 
-/** Makes a new file, in the place of one that was left behind. Follows no link, whoever has put it there. */
+/** Makes a new file, in the place of one that was left behind. Follows no link. */
 export async function openDraft(draft: string, mode?: number): Promise<FileHandle> {
   await rm(draft, { force: true });
   return open(draft, 'wx', mode);

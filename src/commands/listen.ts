@@ -73,7 +73,7 @@ function refused(where: string, why: string): SharderError {
 async function removeStale(path: string): Promise<void> {
   const file = lstatSync(path, { throwIfNoEntry: false });
   if (file === undefined) return;
-  if (!file.isSocket()) throw refused(`unix:${path}`, 'there is a file that is no socket');
+  if (!file.isSocket()) throw refused(`unix:${path}`, 'a file that is not a socket is in the way');
   const socket = connect(path);
   try {
     await once(socket, 'connect');

@@ -14,6 +14,7 @@ import {
   nameOfImage,
   type ShardedService,
 } from '../deploy/sharded.js';
+import { parse } from 'yaml';
 import { SharderError } from '../errors.js';
 
 export interface ShardedOptions extends Omit<ShardedService, 'name'> {
@@ -102,10 +103,11 @@ export async function renderSharderForKubernetes(
       `${file} is not there: name the settings of the Sharder by --config-file`,
     );
   }
-  const { trusted_proxies, hosts } = readConfig({ configFile: file }, {});
-  const hasTrustedProxies = trusted_proxies.join() !== 'loopback';
+  const { hosts } = readConfig({ configFile: file }, {});
   const { renderSharder } = await import('../deploy/kubernetes-sharder.js');
   const settings = readFileSync(file, 'utf8');
+  const { trusted_proxies } = (parse(settings) ?? {}) as { trusted_proxies?: unknown };
+  const hasTrustedProxies = trusted_proxies !== undefined;
   print(renderSharder({ ...options, settings, hosts, hasTrustedProxies }), options.output);
 }
 

@@ -24,10 +24,8 @@ export interface SharderOnKubernetes {
 const PORT = 8888;
 
 /** What is taken from the Secret. */
-const REQUIRED = [
-  ['DATABASE_URL', 'database-url'],
-  ['SHARDER_PROXY_SECRET', 'proxy-secret'],
-] as const;
+const DATABASE = ['DATABASE_URL', 'database-url'] as const;
+const REQUIRED = [DATABASE, ['SHARDER_PROXY_SECRET', 'proxy-secret']] as const;
 const OPTIONAL = [
   ['SHARDER_LOGIN_SECRET', 'login-secret'],
   ['SHARDER_COOKIE_SECRET', 'cookie-secret'],
@@ -151,7 +149,7 @@ ${indent(spread(name, 'sharder'), 6)}
           image: ${scalar(image)}
           args: [migrate]
           env:
-${indent(secretEnvironment(sharder, REQUIRED.slice(0, 1)), 12)}
+${indent(secretEnvironment(sharder, [DATABASE]), 12)}
 ${indent(RESOURCES, 10)}
 ${indent(restricted(), 10)}
 ${indent(MOUNTS, 10)}
@@ -210,7 +208,7 @@ ${indent(MOUNTS, 10)}
 }
 
 // Addresses of pods change, and users' pods have such addresses too.
-const ANY_ADDRESS = `            # Who may name users is said by the proxy secret.
+const ANY_ADDRESS = `            # The proxy secret decides who may name users.
             - name: SHARDER_TRUSTED_PROXIES
               value: "0.0.0.0/0,::/0"
 `;

@@ -5,9 +5,13 @@ import { aliasesOf, PROXY_HEADERS } from '../run/forwarded.js';
 
 /**
  * What nginx says itself, unless a proxy of these networks has said it: maps for the block `http`, and the
- * headers for the location. Pure; the networks must have been checked.
+ * headers for the location; with `hasUnderscores` also for names that nginx drops unless it is told otherwise.
+ * Pure; the networks must have been checked.
  */
-export function renderForwarded(trustedProxies: readonly string[]): {
+export function renderForwarded(
+  trustedProxies: readonly string[],
+  { hasUnderscores = false } = {},
+): {
   readonly http: string;
   readonly location: string;
 } {
@@ -18,7 +22,7 @@ geo $shard_trusted {
     default 0;
 ${trusted.join('')}}
 ${PROXY_HEADERS.map(believed).join('')}`,
-    location: PROXY_HEADERS.map(setHeader).join(''),
+    location: PROXY_HEADERS.map((header) => setHeader(header, hasUnderscores)).join(''),
   };
 }
 
@@ -40,8 +44,10 @@ function believed(header: string): string {
 `;
 }
 
-function setHeader(header: string): string {
+function setHeader(header: string, hasUnderscores: boolean): string {
   const variable = header.toLowerCase().replaceAll('-', '_');
-  const aliases = aliasesOf(header).map((alias) => `proxy_set_header ${alias} "";\n`);
+  const aliases = (hasUnderscores ? aliasesOf(header) : []).map(
+    (alias) => `proxy_set_header ${alias} "";\n`,
+  );
   return `proxy_set_header ${header} $shard_${variable};\n${aliases.join('')}`;
 }

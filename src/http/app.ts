@@ -87,8 +87,9 @@ export function createApp({
     await sharder.check();
     res.type('text/plain').send('ready\n');
   });
+  // Users come by any name, and probes by any address. The rest shows or changes more than one user's place.
   app.use((req, _res, next) => {
-    if (!FOR_ANY_HOST.has(routeOf(req))) checkHost(req);
+    checkHost(req);
     next();
   });
   app.get('/metrics', async (_req, res) => {
@@ -116,9 +117,6 @@ export function createApp({
   app.use(onError);
   return app;
 }
-
-// Users come by any name, and probes by any address. The rest shows or changes more than one user's place.
-const FOR_ANY_HOST: ReadonlySet<Route> = new Set<Route>(['go', 'healthz', 'readyz']);
 
 function routeOf({ originalUrl }: Request): Route {
   if (isApi({ originalUrl })) return 'v1';

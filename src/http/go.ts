@@ -26,7 +26,7 @@ export function destination({ kind, name, url }: Bucket, next: unknown = '/'): s
   if (mayLeavePath(next)) {
     throw new SharderError(
       'bad_request',
-      'next must not have ".." as a part of its path, in whatever encoding',
+      'next must not have ".." as a path segment, in any encoding',
     );
   }
   const address = `${url ?? ''}${next}`;

@@ -26,7 +26,10 @@ export function aliasesOf(header: string): string[] {
  * Has a request say from whom it is, as nginx does it with $proxy_add_x_forwarded_for. What a proxy that is
  * trusted has said stays; what anybody else has said is taken out.
  */
-export function sayFrom({ headers, socket }: IncomingMessage, isTrusted: boolean): void {
+export function setForwardedHeaders(
+  { headers, socket }: IncomingMessage,
+  isTrusted: boolean,
+): void {
   const peer = socket.remoteAddress ?? '';
   if (!isTrusted) {
     for (const header of Object.keys(headers)) {

@@ -25,7 +25,7 @@ export interface NginxOptions {
  */
 export function renderRunNginx(options: NginxOptions): string {
   const { host, port, urlPattern, targets, drainSeconds, trustedProxies = [] } = options;
-  const forwarded = renderForwarded(trustedProxies);
+  const forwarded = renderForwarded(trustedProxies, { hasUnderscores: true });
   const listen = urlOf(host, port).slice('http://'.length);
   const servers = targets.map((each) => `    server ${addressOf(each)} max_fails=0;\n`).join('');
   const names = targets.map((each) => `    "${addressOf(each)}" ${each.name};\n`).join('');
@@ -93,6 +93,8 @@ ${indent(forwarded.http, 2)}
       proxy_busy_buffers_size 64k;
       proxy_read_timeout 1d;
       proxy_send_timeout 1d;
+      proxy_headers_hash_max_size 2048;
+      proxy_headers_hash_bucket_size 128;
       proxy_set_header Host $http_host;
       proxy_set_header Upgrade $shard_upgrade;
       proxy_set_header Connection $shard_connection;

@@ -16,7 +16,7 @@ import { Rendezvous } from '../assign/hash.js';
 import type { KeyPattern } from '../key-pattern.js';
 import { SharderError } from '../errors.js';
 import { createMatchNetwork } from '../networks.js';
-import { sayFrom } from './forwarded.js';
+import { setForwardedHeaders } from './forwarded.js';
 import { urlOf, type Front, type Target } from './front.js';
 
 const BUCKET_HEADER = 'X-Shard-Bucket';
@@ -159,7 +159,7 @@ export class Router implements Front {
     } else {
       this.#running.add(res);
       req.url = originFormOf(req.url);
-      sayFrom(req, this.#trusts(req.socket.remoteAddress ?? ''));
+      setForwardedHeaders(req, this.#trusts(req.socket.remoteAddress ?? ''));
       req.headers.connection = 'keep-alive'; // with the copy, whatever the client does with its own
       const { host, port } = target;
       void this.#proxy.web(req, res, { target: { host, port }, agent: this.#agent }).then(() => {
@@ -179,7 +179,7 @@ export class Router implements Front {
       refuseUpgrade(socket, 503, target.name, what, trouble?.retryAfter ?? 1);
     } else if (req.headers.upgrade?.toLowerCase() === 'websocket' && req.method === 'GET') {
       req.url = originFormOf(req.url);
-      sayFrom(req, this.#trusts(req.socket.remoteAddress ?? ''));
+      setForwardedHeaders(req, this.#trusts(req.socket.remoteAddress ?? ''));
       void this.#proxy.ws(req, socket, { target: { host: target.host, port: target.port } }, head);
     } else if (hasBody(req)) {
       refuseUpgrade(socket, 501, target.name, 'the router upgrades connections to WebSockets only');

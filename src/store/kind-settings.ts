@@ -231,7 +231,7 @@ export function refuseNewName(
   if (why === undefined) return undefined;
   return new SharderError(
     'bad_name',
-    `${JSON.stringify(name)} cannot be new: ${why}; for a kind that has such names, set \`names: any\``,
+    `${JSON.stringify(name)} cannot be added: ${why}; for a kind that has such names, set \`names: any\``,
   );
 }
 

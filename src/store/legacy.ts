@@ -191,8 +191,8 @@ const NAMESAKES: Readonly<Record<EngineName, string>> = {
 };
 
 async function refuseDependents(trx: Knex.Transaction, engine: EngineName): Promise<void> {
-  const { tables, indexes, functions } = await readSnapshot(engine);
-  const triggers = engine === 'sqlite' ? (await readSnapshot(engine)).triggers : [];
+  const { tables, indexes, functions, triggers: all } = await readSnapshot(engine);
+  const triggers = engine === 'sqlite' ? all : [];
   const ours = [...BOOKS, ...tables, ...indexes, ...functions, ...triggers.map(({ name }) => name)];
   const found = [
     ...(await queryRows<{ what: string }>(trx, DEPENDENTS[engine])),

@@ -79,7 +79,7 @@ export async function checkTriggers(knex: Knex, engine: EngineName): Promise<Fau
     return fault(
       'trigger',
       {},
-      `the trigger ${name} ${isGone ? 'is not there, or is switched off' : 'is another than ours'}`,
+      `the trigger ${name} ${isGone ? 'is not there, or is switched off' : 'differs from ours'}`,
       `${isGone ? 'make it again' : 'drop it and make it again'}, as it stands in schema/${engine}/schema.sql, and check again`,
     );
   });

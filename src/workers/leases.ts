@@ -64,7 +64,7 @@ export async function claimLease(
     renew = (...renewal) => renewAlone(database, ...renewal),
   }: ClaimOptions = {},
 ): Promise<Granted> {
-  if (said.calls) targets.check(null);
+  if (said.calls && said.epoch === undefined) targets.check(null);
   const claim = await withoutRepeats(database, kind, bucket, said);
   const renewed = isRenewal(claim) ? await renew(kind, { ...claim, bucket }) : undefined;
   if (renewed && !renewed.isDue) return renewed.granted;
@@ -77,7 +77,11 @@ export async function claimLease(
     const how = judge(claim, held, now);
     await setBucket(trx, kind, bucket, claim, by);
     const before = how === 'take' ? undefined : held;
-    if (claim.calls ?? before?.calls) await refuseUncallable(trx, kind, bucket, targets, now);
+    // What a running worker repeats is checked when it is called.
+    const isNewTarget = !before?.calls || claim.url !== undefined;
+    if ((claim.calls ?? before?.calls) && isNewTarget) {
+      await refuseUncallable(trx, kind, bucket, targets, now);
+    }
     if (claim.calls && before && !before.calls) throw lateCalls();
     const secret = claim.calls ? randomBytes(32).toString('hex') : null;
     if (how === 'take') await take(trx, row, bucket, claim, held, { secret, by, now });

@@ -171,7 +171,7 @@ for (const engine of engines) {
       assert.deepEqual(triggers.map(({ name }) => name).sort(), there.sort());
       for (const { name, table, body } of triggers) {
         const gone = [`the trigger ${name} is not there, or is switched off`];
-        const other = [`the trigger ${name} is another than ours`];
+        const other = [`the trigger ${name} differs from ours`];
         if (engine.name === 'sqlite') {
           await damage(engine, url, `drop trigger ${name}`);
           assert.deepEqual(await faults(), gone);
@@ -198,7 +198,7 @@ for (const engine of engines) {
           `create or replace function kind_ended() returns trigger language plpgsql as
             $$ begin return null; end $$`,
         );
-        assert.deepEqual(await faults(), ['the trigger kind_ended is another than ours']);
+        assert.deepEqual(await faults(), ['the trigger kind_ended differs from ours']);
       }
     });
 

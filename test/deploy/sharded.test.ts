@@ -484,9 +484,11 @@ describe('render', () => {
     // The proxy secret says who may name users, unless the settings name addresses too.
     assert.match(alone.stdout, /name: SHARDER_TRUSTED_PROXIES\n +value: "0\.0\.0\.0\/0,::\/0"/);
     const kinds = 'kinds: { hub: { buckets: [hub-0] } }\n';
-    writeFileSync(join(cwd, 'sharder.yml'), `trusted_proxies: 192.0.2.7\n${kinds}`);
-    const addressed = await run(args, { cwd });
-    assert.doesNotMatch(addressed.stdout, /SHARDER_TRUSTED_PROXIES/);
+    for (const proxies of ['192.0.2.7', '[loopback]']) {
+      writeFileSync(join(cwd, 'sharder.yml'), `trusted_proxies: ${proxies}\n${kinds}`);
+      const addressed = await run(args, { cwd });
+      assert.doesNotMatch(addressed.stdout, /SHARDER_TRUSTED_PROXIES/);
+    }
     writeFileSync(join(cwd, 'sharder.yml'), 'kinds: { hub: { bucket: [hub-0] } }\n');
     assert.equal((await run(args, { cwd })).code, 2);
   });

@@ -10,7 +10,7 @@ import { Renewals } from '../../workers/renewals.js';
 import { rightOf, type Context, type Operation } from '../../operations/operation.js';
 import { perform } from '../../operations/perform.js';
 import type { Sharder } from '../../sharder.js';
-import type { Config } from '../../config.js';
+import type { AdminToken } from '../../secrets.js';
 import type { Right } from '../../scopes.js';
 import type { Who } from '../report.js';
 import type { Commands } from './commands.js';
@@ -27,7 +27,7 @@ import { createAuthorize } from './tokens.js';
 import { addWatch, type Watchers } from './watch.js';
 
 export interface ApiOptions {
-  readonly tokens: Config['adminTokens'];
+  readonly tokens: readonly AdminToken[];
   /** What the settings declare. */
   readonly declared: Context['declared'];
   /** What takes long is done by processes of their own; without this, not at all. */
