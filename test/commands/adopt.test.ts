@@ -369,32 +369,33 @@ for (const engine of engines) {
       });
     });
 
-    it('that fails late leaves the database as it was', async (t) => {
-      if (engine.name === 'sqlite') {
-        t.skip('nothing in an old file makes it fail late');
-        return;
-      }
-      const { url, env } = await legacy(engine);
-      // The migration fails, when the old table is gone already.
-      await execute(
-        engine,
-        url,
-        `create function fail() returns event_trigger language plpgsql as
+    // On SQLite nothing in an old file makes it fail late; see the one that is killed in the middle.
+    const isPostgres = engine.name === 'postgres';
+    (isPostgres ? it : () => undefined)(
+      'that fails late leaves the database as it was',
+      async () => {
+        const { url, env } = await legacy(engine);
+        // The migration fails, when the old table is gone already.
+        await execute(
+          engine,
+          url,
+          `create function fail() returns event_trigger language plpgsql as
           $$ begin raise exception 'no index today'; end $$`,
-      );
-      await execute(
-        engine,
-        url,
-        `create event trigger late on ddl_command_end when tag in ('CREATE INDEX')
+        );
+        await execute(
+          engine,
+          url,
+          `create event trigger late on ddl_command_end when tag in ('CREATE INDEX')
           execute function fail()`,
-      );
-      const before = await everything(engine, url);
-      const { code, stdout, stderr } = await run(['adopt'], { env });
-      assert.equal(code, 1);
-      assert.equal(stdout, '');
-      assert.match(stderr, /no index today/);
-      assert.equal(await everything(engine, url), before);
-    });
+        );
+        const before = await everything(engine, url);
+        const { code, stdout, stderr } = await run(['adopt'], { env });
+        assert.equal(code, 1);
+        assert.equal(stdout, '');
+        assert.match(stderr, /no index today/);
+        assert.equal(await everything(engine, url), before);
+      },
+    );
 
     it('refuses each name that is ours, by that name, and changes nothing', async () => {
       const { tables, indexes, functions, triggers } = await readSnapshot(engine.name);
