@@ -370,10 +370,8 @@ for (const engine of engines) {
     });
 
     // On SQLite nothing in an old file makes it fail late; see the one that is killed in the middle.
-    const isPostgres = engine.name === 'postgres';
-    (isPostgres ? it : () => undefined)(
-      'that fails late leaves the database as it was',
-      async () => {
+    if (engine.name === 'postgres')
+      it('that fails late leaves the database as it was', async () => {
         const { url, env } = await legacy(engine);
         // The migration fails, when the old table is gone already.
         await execute(
@@ -394,8 +392,7 @@ for (const engine of engines) {
         assert.equal(stdout, '');
         assert.match(stderr, /no index today/);
         assert.equal(await everything(engine, url), before);
-      },
-    );
+      });
 
     it('refuses each name that is ours, by that name, and changes nothing', async () => {
       const { tables, indexes, functions, triggers } = await readSnapshot(engine.name);
