@@ -390,7 +390,10 @@ describe('a secret', () => {
     ]);
     const wrong = (SHARDER_ADMIN_TOKEN: string) => mistakes('', { SHARDER_ADMIN_TOKEN })[0];
     for (const short of ['short', `ops=${'a'.repeat(31)}`, `${a},ops:read=x`]) {
-      assert.match(wrong(short) ?? '', /^SHARDER_ADMIN_TOKEN: number \d must have at least 32 visible ASCII char/);
+      assert.match(
+        wrong(short) ?? '',
+        /^SHARDER_ADMIN_TOKEN: number \d must have at least 32 visible ASCII char/,
+      );
     }
     assert.match(wrong(`${a},${b}`) ?? '', /two tokens are called admin: write NAME=TOKEN/);
   });
