@@ -166,11 +166,12 @@ done
 expect "the edge's environment has the superuser's password" "$(compose exec -T edge env | grep -c 'p@ss' || true)" 0
 expect "a login key's length" "$(compose exec -T sharder-1 sharder bucket login-key hub-0 | tr -d '\r\n' | wc -c)" 43
 echo "carol:$(openssl passwd -6 carol)" >>nginx/users
-expect 'carol, added just now' "$(ask carol '')" 200
+expect 'carol, added just now, whose hub has no address' "$(ask carol '')" 503
 compose stop db >/dev/null 2>&1
 compose restart edge >/dev/null 2>&1
 for _ in $(seq 100); do [ "$(ask '' '')" = 401 ] && break; sleep 0.5; done
-expect 'iana, when the edge starts while the database is down' "$(ask iana '')" 200
+expect 'no login, at an edge that started while the database is down' "$(ask '' '')" 401
+expect 'its map' "$(compose exec -T edge grep -c 'hub/hub-0' /var/lib/sharder-edge/map/upstreams.conf)" 2
 docker rm -f sharder-hub >/dev/null
 compose down >/dev/null 2>&1
 rm -rf db

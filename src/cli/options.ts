@@ -3,6 +3,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { DEFAULT_KIND } from '../names.js';
 import { EVERYWHERE } from './help.js';
+import { parseTime } from '../time.js';
 
 /** Tells each command where it works: the settings, the database, or a running service. */
 export function addPlaces(command: Command): void {
@@ -88,9 +89,11 @@ export function number(value: string): number {
 }
 
 export function time(value: string): Date {
-  const at = new Date(value);
-  if (Number.isNaN(at.getTime())) {
-    throw new InvalidArgumentError('It must be a time: 2026-11-21T14:00:00Z, or a date.');
+  const at = parseTime(value);
+  if (!at) {
+    throw new InvalidArgumentError(
+      'It must be a time with its zone, such as 2026-11-21T14:00:00Z, or a date, such as 2026-11-21.',
+    );
   }
   return at;
 }

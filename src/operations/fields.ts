@@ -5,6 +5,7 @@ import { SharderError } from '../errors.js';
 import { parseJson } from '../json.js';
 import { DEFAULT_KIND } from '../names.js';
 import type { Place } from '../store/objects.js';
+import { parseTime } from '../time.js';
 
 /** Text that both engines can hold, and any UTF-8 can carry. */
 export function text() {
@@ -20,6 +21,7 @@ export const bucket = text().meta({ description: "A bucket's name." });
 export const name = z.string().meta({ description: "An object's name." });
 export const time = z.iso
   .datetime({ offset: true, error: 'must be a time such as 2026-11-21T14:00:00Z' })
+  .refine(parseTime, 'must be a time such as 2026-11-21T14:00:00Z')
   .meta({ description: 'A time, ISO 8601, with its zone.' });
 
 export const url = z.string().nullable().meta({ description: 'Where the bucket is reached.' });

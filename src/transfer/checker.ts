@@ -2,6 +2,7 @@
 // bucket. No database is asked.
 
 import * as z from 'zod';
+import { parseTime } from '../time.js';
 import { SharderError } from '../errors.js';
 import { checkBucketName, checkKindName } from '../names.js';
 import { normalizeName, type Normalize } from '../normalize.js';
@@ -38,8 +39,6 @@ export interface CheckerOptions {
 }
 
 // A day alone is none: it would depend on where one is.
-const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$/;
-
 interface KnownKind {
   readonly settings: KindSettings;
   /** By name. */
@@ -138,11 +137,11 @@ export class Checker {
 
   #time(text: string | undefined): string {
     if (text === undefined) return this.#now;
-    const time = TIME.test(text) ? new Date(text) : undefined;
-    if (!time || Number.isNaN(time.getTime())) {
+    const time = parseTime(text);
+    if (!time) {
       throw new SharderError(
         'bad_request',
-        `assigned_at is ${JSON.stringify(text)}; it must be a time such as ${this.#now}`,
+        `assigned_at is ${JSON.stringify(text)}; it must be a time with its zone, such as ${this.#now}`,
       );
     }
     return time.toISOString();

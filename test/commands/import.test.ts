@@ -178,7 +178,7 @@ for (const engine of engines) {
         /^ {2}line 7: a is in hub-0 already, not in hub-1$/,
         /^ {2}line 8: twice is in hub-0 here, and in another bucket in line 9$/,
         /^ {2}line 9: twice is in hub-1 here, and in another bucket in line 8$/,
-        /^ {2}line 10: assigned_at is "yesterday"; it must be a time such as /,
+        /^ {2}line 10: assigned_at is "yesterday"; it must be a time with its zone, such as /,
         /^ {2}line 11: it has 3 fields, and the first line 4$/,
         /^ {2}line 13: the name has a control character/,
         /^ {2}line 14: the name is empty$/,
