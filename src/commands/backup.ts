@@ -7,7 +7,8 @@ import { readConfig, type Flags } from '../config.js';
 import { SharderError } from '../errors.js';
 import { connect, withoutPassword } from '../store/database.js';
 import { isStandard } from '../transfer/format.js';
-import { writeWhole } from './draft.js';
+import { draftOf, writeWhole } from './draft.js';
+import { refuseOwnFiles } from './own-files.js';
 import { stoppable, type StopWords } from './stop.js';
 
 export interface BackupOptions extends Flags {
@@ -24,6 +25,7 @@ export async function backup(
   const url = readConfig(flags, process.env).database;
   if (!url.startsWith('sqlite:')) throw usePgDump(url, file);
   if (isStandard(file)) throw new SharderError('settings', 'a backup needs the name of a file');
+  refuseOwnFiles(url, file, [draftOf(file)]);
   const database = connect(url, false, { isBulk: true });
   try {
     // In one read, so that writers are not held up, and a busy service does not make it begin again,

@@ -26,7 +26,7 @@ export async function writeWhole<T>(
       `${file} is there already: name another, or overwrite it (--overwrite)`,
     );
   }
-  const draft = `${file}.part`;
+  const draft = draftOf(file);
   try {
     const handle = await openDraft(draft, PRIVATE_FILE);
     let result: T;
@@ -44,6 +44,11 @@ export async function writeWhole<T>(
     await rm(draft, { force: true }).catch(() => undefined);
     throw explain(error, file);
   }
+}
+
+/** The name under which a file is written. */
+export function draftOf(file: string): string {
+  return `${file}.part`;
 }
 
 /** Makes a new file, in the place of one that was left behind. Follows no link. */

@@ -4,7 +4,7 @@ import { createWriteStream, fstatSync, rmSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import type { Flags } from '../config.js';
+import { readConfig, type Flags } from '../config.js';
 import { SharderError } from '../errors.js';
 import { listKinds } from '../operations/kinds.js';
 import { listSpecs } from '../operations/specs.js';
@@ -18,7 +18,8 @@ import { writeCsv, writeSpreadsheet } from '../transfer/csv.js';
 import { formatOf, isStandard, type Format } from '../transfer/format.js';
 import { writeNdjson } from '../transfer/ndjson.js';
 import { PAGE_SIZE } from '../transfer/page.js';
-import { writeWhole } from './draft.js';
+import { draftOf, writeWhole } from './draft.js';
+import { refuseDatabase, refuseOwnFiles } from './own-files.js';
 import { withDatabase } from './open.js';
 import { Progress } from './progress.js';
 import type { Remote } from './remote.js';
@@ -42,6 +43,10 @@ export async function exportObjects(
   }
   if (forSpreadsheet && format !== 'csv') {
     throw new SharderError('settings', '--for-spreadsheet: is for CSV alone');
+  }
+  if (!isStandard(file)) {
+    refuseOwnFiles(readConfig(flags, process.env).database, file, [draftOf(file)]);
+    refuseDatabase(file);
   }
   const what: Wanted = { format, kind, forSpreadsheet };
   const progress = new Progress('objects exported', { isQuiet: isStandard(file) && !isFile(1) });

@@ -15,6 +15,7 @@ import {
   type ShardedService,
 } from '../deploy/sharded.js';
 import { parse } from 'yaml';
+import { refuseDatabase } from './own-files.js';
 import { SharderError } from '../errors.js';
 
 export interface ShardedOptions extends Omit<ShardedService, 'name'> {
@@ -129,5 +130,8 @@ function print(text: string, output: string | undefined): void {
   if (output === undefined) process.stdout.write(text);
   else if (existsSync(output) && statSync(output).isDirectory())
     throw new SharderError('settings', `--output: ${output} is a directory: name a file`);
-  else writeFileSync(output, text, { mode: 0o644 });
+  else {
+    refuseDatabase(output);
+    writeFileSync(output, text, { mode: 0o644 });
+  }
 }

@@ -15,6 +15,7 @@ import { listBuckets } from '../store/buckets.js';
 import { openDatabase, type Database } from '../store/database.js';
 import { listKindRows } from '../store/kinds.js';
 import { openDraft } from './draft.js';
+import { refuseDatabase, refuseOwnFiles } from './own-files.js';
 import { withDatabase } from './open.js';
 
 const LOOK_EVERY_MS = 1_000;
@@ -29,6 +30,10 @@ export interface RenderOptions extends Flags {
 
 export async function render(options: RenderOptions): Promise<void> {
   const { output, watch = false } = options;
+  if (output !== undefined) {
+    refuseOwnFiles(readConfig(options, process.env).database, output, [draftOf(output)]);
+    refuseDatabase(output);
+  }
   if (watch) {
     if (output === undefined) throw new SharderError('settings', '--watch: needs --output FILE');
     await watchBuckets(options, output);
@@ -159,12 +164,16 @@ async function failure(command: string): Promise<string | undefined> {
   return code === 0 ? undefined : errors.trim();
 }
 
+function draftOf(file: string): string {
+  return `${file}.new`;
+}
+
 // nginx reads it, and it names no user.
 const PUBLIC_FILE = 0o644;
 
 // Nobody sees half of a file.
 async function replaceFile(file: string, text: string): Promise<void> {
-  const draft = `${file}.new`;
+  const draft = draftOf(file);
   const handle = await openDraft(draft, PUBLIC_FILE);
   try {
     await handle.writeFile(text);
