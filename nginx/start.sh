@@ -37,7 +37,7 @@ if [ ! -s "$here/users" ]; then
   exit 1
 fi
 if [ ! -r "$here/users" ]; then
-  echo "$here/users cannot be read by user $(id -u): \`chown $(id -u) nginx/users\`, or \`chmod 644 nginx/users\`" >&2
+  echo "$here/users cannot be read by user $(id -u): \`chown $(id -u) nginx/users\`" >&2
   exit 1
 fi
 

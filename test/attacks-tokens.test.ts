@@ -753,6 +753,21 @@ for (const engine of engines) {
       assert.equal(lookups, 1);
     });
 
+    it('a worker that answers with an upgrade is refused, and holds nothing up', async (t) => {
+      const server = createHttpServer();
+      server.on('upgrade', (_req, socket) => socket.destroy());
+      server.on('request', (_req, res) => {
+        res.socket?.end(
+          'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+        );
+      });
+      const { told, refused } = await called(t, await listening(server), {
+        networks: ['127.0.0.1'],
+      });
+      await told;
+      assert.match(String(refused[0]), /101|without an answer/);
+    });
+
     it('no redirect is followed', async (t) => {
       const other = await trap(() => [204]);
       for (const status of [301, 302, 303, 307, 308]) {

@@ -375,6 +375,13 @@ describe('a kind that becomes hashed', needsPostgres, () => {
     await writer.run(`update shard set pinned = true where name = 'iana'`);
     // It has the table as soon as the change is committed, and keeps others from reading the policy.
     const held = holder.run('begin; lock table kind in access exclusive mode');
+    await eventually(async () => {
+      const waiting = await sharder.database
+        .knex('pg_locks')
+        .whereRaw("not granted and relation = 'kind'::regclass")
+        .select('pid');
+      assert.equal(waiting.length, 1);
+    });
     await writer.run('commit');
     await held;
     // In memory from the new generation on, as the old policy has it.

@@ -76,7 +76,7 @@ describe('two JupyterHubs behind the edge', needsJupyterHub, () => {
     const page = await contextOf(user).newPage();
     // A loop of redirects would be an error of Chromium's here.
     await page.goto(`${example.url}/hub/spawn`);
-    await page.waitForURL(`${example.url}/user/${user}/tree**`, { timeout: 60_000 });
+    await page.waitForURL(`${example.url}/user/${user}/tree**`, { timeout: 150_000 });
     const directory = await runInKernel(page, 'import os; print(os.getcwd())');
     const hub = await hubOf(contextOf(user));
     assert.ok(hub !== undefined);

@@ -51,9 +51,12 @@ describe('what somebody wrote into the table by hand injects nothing', needsNgin
   it('`sharder render nginx` writes lines of its own alone', () => {
     const LINES = [
       /^(#.*| {4}keepalive 32;| {4}keepalive_timeout 4s;| {4}volatile;| {4}default "";|\}|)$/,
-      /^upstream sharder(\.[a-z0-9_-]+){2} \{$/,
+      /^map \$http_upgrade \$sharder_ws \{$/,
+      /^ {4}websocket \._ws;$/,
+      /^upstream sharder(\.[a-z0-9_-]+){2}(\._ws)? \{$/,
       /^ {4}server [a-z0-9.:[\]_-]+;$/,
       /^map "\$sharder_kind\/\$sharder_bucket" \$sharder_(base|host) \{$/,
+      /^ {4}"[^"\\]+" "http:\/\/sharder\.[a-z0-9._-]+\$sharder_ws[^"\\$]*";$/,
       /^ {4}"[^"\\]+" "[^"\\$]+";$/,
     ];
     // The maps of cookies have the names of kinds, and nothing of a bucket.

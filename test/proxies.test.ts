@@ -140,6 +140,28 @@ for (const program of programs) {
       }
     });
 
+    it('passes on no upgrade but to a WebSocket, through which a client could get past it', async () => {
+      const { hostname, port } = new URL(url);
+      for (const upgrade of ['h2c', 'websocket, h2c', 'HTTP/2.0', 'x']) {
+        const client = request({
+          hostname,
+          port,
+          headers: {
+            ...login('iana'),
+            Connection: 'Upgrade, HTTP2-Settings',
+            Upgrade: upgrade,
+            'HTTP2-Settings': 'AAMAAABkAARAAAAAAAIAAAAA',
+          },
+        }).end();
+        const [response] = (await once(client, 'response')) as [IncomingMessage];
+        const answer = await text(response);
+        if (response.statusCode === 400) continue; // HAProxy refuses some
+        const { headers } = JSON.parse(answer) as Seen;
+        assert.equal(headers.upgrade, undefined, upgrade);
+        assert.equal(headers['http2-settings'], undefined, upgrade);
+      }
+    });
+
     it('passes a WebSocket, and an upload of 8 MiB', async () => {
       const seen = await openWebSocket(`${url}/ws`, login('brian'));
       assert.equal(seen.bucket, 'hub-1');

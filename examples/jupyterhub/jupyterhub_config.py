@@ -35,4 +35,5 @@ if jupyterhub.version_info[0] >= 5:
 # For a laptop: everyone's notebooks run as the same person, in a directory each.
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{state}/home/{{username}}"
+c.Spawner.http_timeout = 120  # it may be slow
 c.Spawner.args = ["--allow-root"] if os.getuid() == 0 else []

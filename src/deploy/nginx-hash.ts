@@ -3,7 +3,7 @@
 //
 // nginx's ring (ketama) is another hash than the Sharder's: most keys have another bucket in it.
 
-import { KEEPALIVE } from './router.js';
+import { renderUpstream } from './router.js';
 import type { KindSettings, RequestKey } from '../store/kind-settings.js';
 import type { BucketState } from '../store/buckets.js';
 import { exactly, keyMaps, pathKeyMaps, quoted } from './nginx-key.js';
@@ -74,11 +74,14 @@ export function renderHashKind(
   return [
     `# Kind ${kind}: the key of a request, the ring of buckets, and keys that are pinned.\n`,
     renderKey(own, settings.key),
-    `upstream sharder.${name} {\n    hash $${own}_key consistent;\n`,
-    ...ring.map(
-      (each) => `    server ${each.place} weight=${each.weight} max_fails=0; # ${each.name}\n`,
+    renderUpstream(
+      `sharder.${name}`,
+      `    hash $${own}_key consistent;\n${ring
+        .map(
+          (each) => `    server ${each.place} weight=${each.weight} max_fails=0; # ${each.name}\n`,
+        )
+        .join('')}`,
     ),
-    `${KEEPALIVE}}\n`,
     `map $${own}_key $${own}_base {\n`,
     `    default "${path.replace('//', `//sharder.${name}`)}";\n    "" "";\n${pinned.join('')}}\n`,
     // Who is no user yet must come to the login, which nginx looks for after this.

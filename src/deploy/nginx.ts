@@ -7,7 +7,7 @@ import { BUCKET_PATTERN, KIND_PATTERN } from '../names.js';
 import { checkUrl, type Bucket } from '../store/buckets.js';
 import { renderCookies, type KnownCookies } from './nginx-cookies.js';
 import { escapePattern } from './nginx-key.js';
-import { KEEPALIVE } from './router.js';
+import { renderUpstream } from './router.js';
 import { renderHashed, renderHashKind, type HashedKind } from './nginx-hash.js';
 
 export interface Rendered {
@@ -68,9 +68,13 @@ export function renderNginx(
     key.length <= MAX_STRING_LENGTH && counts.get(key.toLowerCase()) === 1;
   const text = [
     '# Written by `sharder render nginx` from the table of buckets; changes by hand are lost.\n',
-    ...targets.map(
-      ({ upstream, servers }) => `upstream ${upstream} {\n${servers.join('')}${KEEPALIVE}}\n`,
-    ),
+    `# A WebSocket's connection to a bucket is used for nothing else.
+map $http_upgrade $sharder_ws {
+    default "";
+    websocket ._ws;
+}
+`,
+    ...targets.map(({ upstream, servers }) => renderUpstream(upstream, servers.join(''))),
     map('$sharder_base', targets, ({ base }) => base, isPlain),
     map('$sharder_host', targets, ({ host }) => host, isPlain),
     renderCookies(cookies),
@@ -163,7 +167,7 @@ function toTarget(kind: string, bucket: string, stored: string, addresses: Addre
   return {
     key: `${kind}/${bucket}`,
     upstream,
-    base: `${protocol}//${upstream}${path}`,
+    base: `${protocol}//${upstream}$sharder_ws${path}`,
     host: hostname,
     places,
     servers: places.map((place) => `    server ${place};${named}\n`),

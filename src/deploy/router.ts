@@ -10,6 +10,15 @@ import { pathKeyMaps } from './nginx-key.js';
  */
 export const KEEPALIVE = '    keepalive 32;\n    keepalive_timeout 4s;\n';
 
+/**
+ * An upstream, and one without kept connections for WebSockets (`$sharder_ws` is `._ws` for them): what a user's
+ * program answers to an upgrade, with some proxies in between, can be more than one answer, and the rest must
+ * not be taken for the answer to somebody else.
+ */
+export function renderUpstream(name: string, servers: string): string {
+  return `upstream ${name} {\n${servers}${KEEPALIVE}}\nupstream ${name}._ws {\n${servers}}\n`;
+}
+
 /** So many shards nginx can be told of in one line. */
 export const MAX_SHARDS = 256;
 

@@ -39,5 +39,5 @@ export function setForwardedHeaders(
   const before = headers['x-forwarded-for'];
   headers['x-forwarded-for'] = before === undefined ? peer : `${String(before)}, ${peer}`;
   headers['x-forwarded-proto'] ??= 'http';
-  headers['x-forwarded-host'] ??= headers.host;
+  if (headers.host !== undefined) headers['x-forwarded-host'] ??= headers.host;
 }

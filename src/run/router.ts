@@ -98,7 +98,13 @@ export class Router implements Front {
 
   #createProxy(): ProxyServer {
     const proxy = createProxyServer();
-    proxy.on('proxyRes', ({ headers }, _req, res) => {
+    proxy.on('proxyRes', (answer, req, res) => {
+      const { headers } = answer;
+      if (!isPassable(answer)) {
+        answer.destroy();
+        refuse(res, 502, `${this.#targetOf(req).name} gave an answer that is not HTTP`);
+        return;
+      }
       headers['keep-alive'] = undefined; // is of its connection
       headers['x-shard-bucket'] = undefined; // we say it
       headers.connection = this.#isDraining || !res.shouldKeepAlive ? 'close' : 'keep-alive';
@@ -160,6 +166,7 @@ export class Router implements Front {
       this.#running.add(res);
       req.url = originFormOf(req.url);
       setForwardedHeaders(req, this.#trusts(req.socket.remoteAddress ?? ''));
+      Reflect.deleteProperty(req.headers, 'trailer'); // none are passed on
       req.headers.connection = 'keep-alive'; // with the copy, whatever the client does with its own
       const { host, port } = target;
       void this.#proxy.web(req, res, { target: { host, port }, agent: this.#agent }).then(() => {
@@ -180,6 +187,7 @@ export class Router implements Front {
     } else if (req.headers.upgrade?.toLowerCase() === 'websocket' && req.method === 'GET') {
       req.url = originFormOf(req.url);
       setForwardedHeaders(req, this.#trusts(req.socket.remoteAddress ?? ''));
+      Reflect.deleteProperty(req.headers, 'trailer');
       void this.#proxy.ws(req, socket, { target: { host: target.host, port: target.port } }, head);
     } else if (hasBody(req)) {
       refuseUpgrade(socket, 501, target.name, 'the router upgrades connections to WebSockets only');
@@ -203,6 +211,11 @@ export class Router implements Front {
     this.#running.delete(res);
     if (this.#running.size === 0) this.#onIdle();
   }
+}
+
+// Node reads these of a server, and throws when it is to write them.
+function isPassable({ statusCode = 0, statusMessage = '' }: IncomingMessage): boolean {
+  return statusCode >= 100 && statusCode <= 999 && /^[\t\x20-\x7e\x80-\xff]*$/.test(statusMessage);
 }
 
 export function cannotListen(host: string, port: number, error: NodeJS.ErrnoException): Error {

@@ -44,7 +44,15 @@ export class Poster {
         answer.on('error', () => undefined).resume();
         resolve(answer.statusCode ?? 0);
       });
+      // An upgrade is nothing that was asked for.
+      request.once('upgrade', (_answer, socket) => {
+        socket.destroy();
+        reject(new Error('it answered 101'));
+      });
       request.on('error', reject);
+      request.once('close', () => {
+        reject(new Error('it closed the connection without an answer'));
+      });
       request.end(body);
     });
   }

@@ -89,10 +89,15 @@ upstream sharder.tenant {
     keepalive 32;
     keepalive_timeout 4s;
 }
+upstream sharder.tenant._ws {
+    hash $sharder_tenant_key consistent;
+    server 10.0.0.10:8000 weight=2 max_fails=0; # t-0
+    server 10.0.0.11:80 weight=1 max_fails=0; # t-1
+}
 map $sharder_tenant_key $sharder_tenant_base {
-    default "http://sharder.tenant";
+    default "http://sharder.tenant$sharder_ws";
     "" "";
-    "~^a\\"\\\\$b\\\\z" "http://sharder.tenant.t-2";
+    "~^a\\"\\\\$b\\\\z" "http://sharder.tenant.t-2$sharder_ws";
 }
 map $sharder_tenant_key $sharder_tenant_refused {
     default "";
@@ -419,7 +424,7 @@ for (const engine of engines) {
         stdout,
         /^upstream sharder\.tenant \{\n {4}hash \$sharder_tenant_key consistent;$/m,
       );
-      assert.match(stdout, /^ {4}"~\^hot\\\\z" "http:\/\/sharder\.tenant\.t-0";$/m);
+      assert.match(stdout, /^ {4}"~\^hot\\\\z" "http:\/\/sharder\.tenant\.t-0\$sharder_ws";$/m);
       assert.match(stderr, /^note: left out kind "users" by hash: nginx has no hash: modulo/);
     });
   });

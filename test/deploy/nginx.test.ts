@@ -60,10 +60,19 @@ describe('render nginx', () => {
       text,
       `# Written by \`sharder render nginx\` from the table of buckets; changes by hand are lost.
 
+# A WebSocket's connection to a bucket is used for nothing else.
+map $http_upgrade $sharder_ws {
+    default "";
+    websocket ._ws;
+}
+
 upstream sharder.hub.hub-0 {
     server 10.0.0.10:8000;
     keepalive 32;
     keepalive_timeout 4s;
+}
+upstream sharder.hub.hub-0._ws {
+    server 10.0.0.10:8000;
 }
 
 upstream sharder.hub.hub-1 {
@@ -72,19 +81,26 @@ upstream sharder.hub.hub-1 {
     keepalive 32;
     keepalive_timeout 4s;
 }
+upstream sharder.hub.hub-1._ws {
+    server 10.0.0.11:443; # hub-1.example
+    server [2001:db8::11]:443; # hub-1.example
+}
 
 upstream sharder.homedir.home-0 {
     server [::1]:80;
     keepalive 32;
     keepalive_timeout 4s;
 }
+upstream sharder.homedir.home-0._ws {
+    server [::1]:80;
+}
 
 map "$sharder_kind/$sharder_bucket" $sharder_base {
     volatile;
     default "";
-    "hub/hub-0" "http://sharder.hub.hub-0";
-    "hub/hub-1" "https://sharder.hub.hub-1/base";
-    "homedir/home-0" "http://sharder.homedir.home-0";
+    "hub/hub-0" "http://sharder.hub.hub-0$sharder_ws";
+    "hub/hub-1" "https://sharder.hub.hub-1$sharder_ws/base";
+    "homedir/home-0" "http://sharder.homedir.home-0$sharder_ws";
 }
 
 map "$sharder_kind/$sharder_bucket" $sharder_host {
@@ -158,7 +174,8 @@ map $http_cookie $sharder_other_cookies {
           name.toLowerCase(),
         );
         assert.deepEqual(leftOut, []);
-        assert.equal(new Set(upstreams).size, pairs.length);
+        assert.equal(new Set(upstreams).size, 2 * pairs.length); // one more each for WebSockets
+        assert.equal(upstreams.length, 2 * pairs.length);
       }),
     );
   });

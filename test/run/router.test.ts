@@ -11,7 +11,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, afterEach, describe, it } from 'node:test';
 import { WebSocket, WebSocketServer, type RawData } from 'ws';
@@ -418,4 +418,70 @@ describe('a router that cannot listen', () => {
       message: `port: http://127.0.0.1:${port}: another program listens there already; stop it, or give another port`,
     });
   });
+});
+
+describe('nothing that a client or a server sends ends the router', () => {
+  /** What comes back first for these bytes. */
+  async function sent(url: string, bytes: string): Promise<string> {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write(bytes);
+    const first = once(socket, 'data').then(([data]: unknown[]) => String(data));
+    const answer = await Promise.race([first, once(socket, 'close').then(() => '')]);
+    socket.destroy();
+    return answer;
+  }
+
+  const requests: Readonly<Record<string, readonly [bytes: string, answer: RegExp]>> = {
+    'a trailer without chunks': [
+      'GET /users/iana/ HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nConnection: close\r\n\r\n',
+      /^HTTP\/1.1 200/,
+    ],
+    'a trailer of an upgrade': [
+      'GET /users/iana/ HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n',
+      /^HTTP\/1.1 /,
+    ],
+    'a trailer of another upgrade': [
+      'GET /users/iana/ HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n',
+      /^HTTP\/1.1 200/,
+    ],
+    'chunks with a trailer': [
+      'POST /users/iana/ HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nx: y\r\n\r\n',
+      /^HTTP\/1.1 200/,
+    ],
+    'HTTP/1.0 without a host': ['GET /users/iana/ HTTP/1.0\r\n\r\n', /^HTTP\/1.1 200/],
+  };
+  for (const [title, [bytes, answer]] of Object.entries(requests)) {
+    it(title, async () => {
+      const { url } = await startBefore(shown);
+      assert.match(await sent(url, bytes), answer);
+      assert.equal((await fetch(`${url}/users/iana/`)).status, 200);
+    });
+  }
+
+  const answers: Readonly<Record<string, string>> = {
+    'a status of 000': 'HTTP/1.1 000 x',
+    'a status of 099': 'HTTP/1.1 099 OK',
+    'a control character in the reason': 'HTTP/1.1 200 O\x01K',
+    'no HTTP at all': 'SSH-2.0-OpenSSH_9.2',
+  };
+  for (const [title, line] of Object.entries(answers)) {
+    for (const upgrade of ['', 'Upgrade: websocket\r\nConnection: upgrade\r\n']) {
+      it(`${title}${upgrade && ', for an upgrade'}`, async () => {
+        const server = createNetServer((socket) => {
+          socket.on('error', () => undefined);
+          socket.once('data', () => socket.end(`${line}\r\nContent-Length: 0\r\n\r\n`));
+        }).listen(0, '127.0.0.1');
+        await once(server, 'listening');
+        const { port } = server.address() as AddressInfo;
+        const { url } = await startRouter([
+          { name: 'server-0', host: '127.0.0.1', port, trouble: undefined },
+        ]);
+        const head = `GET /users/iana/ HTTP/1.1\r\nHost: a\r\n${upgrade || 'Connection: close\r\n'}\r\n`;
+        const answer = await sent(url, head);
+        if (upgrade === '') assert.match(answer, /^HTTP\/1.1 502/);
+        assert.equal((await fetch(`${url}/users/iana/`)).status, 502);
+        server.close();
+      });
+    }
+  }
 });

@@ -78,7 +78,8 @@ export function refuseConditions(req: Request): void {
 
 /** The fields of a query: numbers and booleans where the operation has them. */
 export function readQuery(shape: z.ZodRawShape, req: Request): Record<string, unknown> {
-  const query = new URL(req.originalUrl, 'http://localhost').searchParams;
+  const start = req.originalUrl.indexOf('?');
+  const query = new URLSearchParams(start < 0 ? '' : req.originalUrl.slice(start));
   const fields: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   for (const [field, text] of query) {
     if (field in fields) throw new SharderError('bad_request', `${field}: came more than once`);

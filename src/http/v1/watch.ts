@@ -23,13 +23,20 @@ import {
 export interface WatchOptions {
   /** How many may watch at once. */
   readonly limit: number;
+  /** How many of them with one token, so that none keeps all others from watching. */
+  readonly limitPerToken: number;
   /** Who takes nothing for so long is cut off. */
   readonly patienceMs: number;
   /** How often those are told something to whom nothing happens. */
   readonly heartbeatMs: number;
 }
 
-const DEFAULTS: WatchOptions = { limit: 1_000, patienceMs: 10_000, heartbeatMs: 15_000 };
+const DEFAULTS: WatchOptions = {
+  limit: 1_000,
+  limitPerToken: 500,
+  patienceMs: 10_000,
+  heartbeatMs: 15_000,
+};
 
 // After so long a client whose stream has ended comes again.
 const RETRY_MS = 1_000;
@@ -49,7 +56,8 @@ export class Watchers {
   readonly #ticker: Ticker;
   readonly #options: WatchOptions;
   readonly #onCutOff: (who: Caller) => void;
-  readonly #open = new Set<AbortController>();
+  /** With whose token each was begun. */
+  readonly #open = new Map<AbortController, string>();
   #isStopping = false;
 
   /** `onCutOff` is told of those who take nothing. */
@@ -71,19 +79,25 @@ export class Watchers {
   /** Ends all streams, and begins no other. */
   stop(): void {
     this.#isStopping = true;
-    for (const each of this.#open) each.abort();
+    for (const each of this.#open.keys()) each.abort();
   }
 
   /** Streams to one of them, until they go or `stop`. Throws `overloaded`, or what `follow` throws first. */
   async stream(res: Response, kind: string, { since, once, bucket }: Wanted): Promise<void> {
-    const { limit, heartbeatMs } = this.#options;
-    if (this.#isStopping || this.count >= limit) {
-      const why = this.#isStopping ? 'the service stops' : `${limit} watch already`;
+    const { limit, limitPerToken, heartbeatMs } = this.#options;
+    const { actor } = callerOf(res);
+    const own = [...this.#open.values()].filter((each) => each === actor).length;
+    if (this.#isStopping || this.count >= limit || own >= limitPerToken) {
+      const why = this.#isStopping
+        ? 'the service stops'
+        : this.count >= limit
+          ? `${limit} watch already`
+          : `${own} watch with this token already`;
       throw new SharderError('overloaded', `${why}; try again`);
     }
     const end = new AbortController();
     const { signal } = end;
-    this.#open.add(end);
+    this.#open.set(end, actor);
     res.once('close', () => {
       end.abort();
     });
