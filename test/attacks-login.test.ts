@@ -2,8 +2,10 @@
 // path, and nothing that a client says of itself. Real nginx with the files of nginx/.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { describe, it } from 'node:test';
+import { createServer, type AddressInfo } from 'node:net';
+import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { renderNginx } from '../src/deploy/nginx.js';
 import { declareKinds } from '../src/index.js';
@@ -267,4 +269,55 @@ describe('what a client says of itself goes no further', needsNginx, () => {
     assert.deepEqual(valuesOf(received, 'x-our-own'), []);
   });
   const own = edgeWith({ claims: ['X-Our-Own'] });
+});
+
+describe("a WebSocket's connection to a bucket", needsNginx, () => {
+  // What a program of a user answers to an upgrade, behind an older proxy of JupyterHub's: a whole answer,
+  // and then what it likes, on the same connection.
+  const perConnection: string[][] = [];
+  const server = createServer((socket) => {
+    const requests: string[] = [];
+    perConnection.push(requests);
+    socket.on('error', () => undefined);
+    socket.setEncoding('latin1').on('data', (bytes: string) => {
+      requests.push(bytes);
+      const isUpgrade = /^upgrade: websocket/im.test(bytes);
+      socket.write(
+        isUpgrade
+          ? 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
+          : 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+      );
+    });
+  });
+  after(() => {
+    server.close();
+  });
+  const edge = edgeWith({
+    buckets: ['hub-0'],
+    byHand: async (database) => {
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      await database.knex('bucket').update({ url: `http://127.0.0.1:${port}` });
+    },
+    edit: {
+      // One worker has one pool of connections.
+      'nginx.conf': (text) => text.replace('worker_processes auto', 'worker_processes 1'),
+    },
+  });
+
+  it('carries the request of nobody else', async () => {
+    const [evil, victim] = [edge().newUser(), edge().newUser()];
+    for (let i = 0; i < 5; i++) {
+      await edge().visit(evil, ['Upgrade: websocket', 'Connection: Upgrade']);
+      const response = await edge().visit(victim);
+      assert.equal(response?.body, 'ok');
+    }
+    const shared = perConnection.filter((requests) => requests.length > 1);
+    assert.ok(shared.length > 0, 'connections are kept for other requests');
+    for (const requests of perConnection) {
+      if (requests.some((bytes) => /^upgrade: websocket/im.test(bytes)))
+        assert.equal(requests.length, 1);
+    }
+  });
 });
