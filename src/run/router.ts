@@ -106,6 +106,7 @@ export class Router implements Front {
         return;
       }
       headers['keep-alive'] = undefined; // is of its connection
+      headers.trailer = undefined; // none are passed on
       headers['x-shard-bucket'] = undefined; // we say it
       headers.connection = this.#isDraining || !res.shouldKeepAlive ? 'close' : 'keep-alive';
       if (headers['content-type']?.startsWith('text/event-stream')) this.#ended(res);
@@ -115,6 +116,15 @@ export class Router implements Front {
           if (!res.writableEnded) res.flushHeaders();
         });
       }
+    });
+    // An upgrade that nobody asked for.
+    proxy.on('proxyReq', (request, req, res) => {
+      request.once('upgrade', (_answer: IncomingMessage, upstream: Socket) => {
+        upstream.destroy();
+        if (res instanceof ServerResponse && !res.headersSent) {
+          refuse(res, 502, `${this.#targetOf(req).name} answered 101`);
+        }
+      });
     });
     proxy.on('proxyReqWs', (request, req, socket) => {
       // Each ends with the other, also without a word.
@@ -181,7 +191,9 @@ export class Router implements Front {
     socket.on('error', () => {
       socket.destroy();
     });
-    if (this.#isDraining || trouble) {
+    if ('_httpMessage' in socket && socket._httpMessage) {
+      socket.destroy(); // an answer before it has not ended, and still has the connection
+    } else if (this.#isDraining || trouble) {
       const what = trouble?.what ?? 'the router is stopping';
       refuseUpgrade(socket, 503, target.name, what, trouble?.retryAfter ?? 1);
     } else if (req.headers.upgrade?.toLowerCase() === 'websocket' && req.method === 'GET') {
@@ -215,7 +227,7 @@ export class Router implements Front {
 
 // Node reads these of a server, and throws when it is to write them.
 function isPassable({ statusCode = 0, statusMessage = '' }: IncomingMessage): boolean {
-  return statusCode >= 100 && statusCode <= 999 && /^[\t\x20-\x7e\x80-\xff]*$/.test(statusMessage);
+  return statusCode >= 200 && statusCode <= 999 && /^[\t\x20-\x7e\x80-\xff]*$/.test(statusMessage);
 }
 
 export function cannotListen(host: string, port: number, error: NodeJS.ErrnoException): Error {

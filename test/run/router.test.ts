@@ -448,6 +448,10 @@ describe('nothing that a client or a server sends ends the router', () => {
       'POST /users/iana/ HTTP/1.1\r\nHost: a\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nx: y\r\n\r\n',
       /^HTTP\/1.1 200/,
     ],
+    'an upgrade behind a request that is not answered yet': [
+      'GET /users/iana/ HTTP/1.1\r\nHost: a\r\n\r\nGET /users/iana/ HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n',
+      /^(HTTP\/1.1 |$)/,
+    ],
     'HTTP/1.0 without a host': ['GET /users/iana/ HTTP/1.0\r\n\r\n', /^HTTP\/1.1 200/],
   };
   for (const [title, [bytes, answer]] of Object.entries(requests)) {
@@ -463,6 +467,8 @@ describe('nothing that a client or a server sends ends the router', () => {
     'a status of 099': 'HTTP/1.1 099 OK',
     'a control character in the reason': 'HTTP/1.1 200 O\x01K',
     'no HTTP at all': 'SSH-2.0-OpenSSH_9.2',
+    'a 101 that nobody asked for': 'HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade',
+    'a bare 101': 'HTTP/1.1 101 X',
   };
   for (const [title, line] of Object.entries(answers)) {
     for (const upgrade of ['', 'Upgrade: websocket\r\nConnection: upgrade\r\n']) {
@@ -484,4 +490,21 @@ describe('nothing that a client or a server sends ends the router', () => {
       });
     }
   }
+
+  it('a trailer that a server announces, however it answers', async () => {
+    const server = createNetServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () =>
+        socket.end('HTTP/1.1 200 OK\r\nTrailer: x\r\nContent-Length: 2\r\n\r\nok'),
+      );
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const { url } = await startRouter([
+      { name: 'server-0', host: '127.0.0.1', port, trouble: undefined },
+    ]);
+    assert.equal(await (await fetch(`${url}/users/iana/`)).text(), 'ok');
+    assert.match(await sent(url, 'GET /users/iana/ HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1.1 200/);
+    server.close();
+  });
 });
