@@ -250,7 +250,7 @@ describe('what a client says of itself goes no further', needsNginx, () => {
       const own = (/^[^:]*:/.exec(login.toString())?.[0] ?? '').toLowerCase();
       const mine = lines.filter((line) => !line.toLowerCase().startsWith(own));
       for (const path of ['/', '/hub/login']) {
-        // The old edge believes a cookie, whoever sends it.
+        // The old edge believes any cookie.
         const known = title === 'compatible.conf' ? 'Cookie: hub=hub-0' : login;
         for (let i = 0; i < mine.length; i += 50) {
           const request = get(path, ...mine.slice(i, i + 50), known);

@@ -118,7 +118,7 @@ describe('a real hub and its authenticator', needsJupyterHub, () => {
         }
       });
 
-      it('shows a program of a user no login proof and no cookie of ours, whoever visits it', async () => {
+      it('shows a program of a user no login proof and no cookie of ours of its visitors', async () => {
         await eventually("brian's server runs", async () => {
           await visitor('brian').get('/hub/spawn');
           const { status } = await visitor('brian').get('/user/brian/mine');

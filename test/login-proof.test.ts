@@ -228,7 +228,7 @@ print(json.dumps(answers))
   }
   const SHARDER_BUCKET = 'hub-0';
 
-  it('start with a key and a bucket, or with the header trusted in so many words, and else not', () => {
+  it('let the hub start with a key and a bucket, or with trust_header, and not otherwise', () => {
     const [good, ofBucket, trusting, none, noBucket, both] = started(
       [{ SHARDER_LOGIN_KEY: KEY, SHARDER_BUCKET }],
       [{ SHARDER_LOGIN_KEY: KEY }, { bucket: 'hub-0' }],

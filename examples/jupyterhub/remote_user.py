@@ -106,7 +106,7 @@ class RemoteUserLoginHandler(BaseHandler):
         if user is None:
             raise web.HTTPError(403, "You may not log in to this hub.")
         if before is not None and before.id != user.id:
-            # JupyterHub keeps a cookie that is there, whoever it belongs to.
+            # JupyterHub keeps an existing cookie, even another user's.
             self.clear_login_cookie()
             self.set_session_cookie()
             self.set_hub_cookie(user)

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 
-/** Those of which nginx must be told one by one: it removes a header by its name alone. */
+/** Listed one by one for nginx, which removes a header only by its full name. */
 const FORWARDED = [
   ...['For', 'By', 'Host', 'Proto', 'Port', 'Prefix', 'Server', 'Scheme', 'Ssl', 'Path', 'Uri'],
   ...['User', 'Email', 'Groups', 'Preferred-Username', 'Access-Token', 'Client-Cert', 'Protocol'],
